@@ -1,0 +1,67 @@
+# The two commands: `make check` is the fast gate, `make test` proves everything. Both set up what they need.
+
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest
+# Snapshots are compared, not rewritten, when several processes run tests; a worker that crashes ends the run, because
+# xdist waits for ever for the groups of a worker it replaced.
+PARALLEL := -n $(JOBS) --max-worker-restart=0 --inline-snapshot=disable
+
+.PHONY: help venv packages api check lint types layers dependencies unit test e2e bench clean
+
+help:
+	@echo 'make check   lint, types, layers, dependencies, unit tests (about a minute)'
+	@echo 'make test    every test, with real Envoys; installs what it needs'
+	@echo 'make e2e     only the end-to-end tests'
+	@echo 'make bench   the benchmarks'
+	@echo 'make venv    $(VENV) with everything in it'
+	@echo 'make clean   remove all that was made here'
+	@echo 'JOBS=n sets how many tests run at once (now $(JOBS)), PYTHON=… which Python makes $(VENV)'
+
+venv: $(VENV)/.installed api
+
+$(VENV)/.installed: pyproject.toml build/hatch_build.py
+	@echo 'setting up $(VENV)'
+	@rm -rf $(VENV)
+	@python=$$(PYTHON='$(PYTHON)' .ci/python) && "$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+api: $(VENV)/.installed
+	@$(BIN)/python build/generate_envoy_api.py --quiet
+
+packages:
+	@.ci/packages
+
+# One target each, so that `make -k check` shows all that is wrong and not only the first.
+check: lint types layers dependencies unit
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: venv
+	$(BIN)/mypy
+
+layers: venv
+	$(BIN)/lint-imports
+
+dependencies: venv
+	$(BIN)/deptry .
+
+unit: venv
+	$(PYTEST) $(PARALLEL) tests/unit
+
+test: packages venv
+	$(PYTEST) $(PARALLEL) --dist loadgroup tests
+
+e2e: packages venv
+	$(PYTEST) $(PARALLEL) --dist loadgroup tests/e2e
+
+bench: packages venv
+	$(PYTEST) --override-ini 'python_files=bench_*.py test_*.py' --override-ini timeout=0 --capture=no tests/bench
+
+clean:
+	rm -rf $(VENV) dist src/kuma/envoy_api .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests build -name __pycache__ -type d -prune -exec rm -rf {} +

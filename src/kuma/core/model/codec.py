@@ -1,0 +1,38 @@
+"""Between stored or received text and parsed resources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from kuma.core.errors import InvalidResource
+from kuma.core.model.kinds import BY_NAME, Form
+from kuma.core.model.resource import definition
+from kuma.core.model.spec import Spec, violations
+
+
+def encode_spec(spec: Spec) -> bytes:
+    """The stored text of a spec."""
+    return json.dumps(spec.to_json(), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def decode_spec(kind: str, text: bytes) -> Any:
+    """
+    Parse the JSON text of a spec.
+
+    Raises:
+        InvalidResource: with every fault; field paths start with ``spec.`` for plugin kinds.
+    """
+    prefix = "spec" if BY_NAME[kind].form is Form.PLUGIN else ""
+    try:
+        return definition(kind).spec.model_validate_json(text)
+    except ValidationError as error:
+        raise InvalidResource(violations(error, prefix)) from error
+
+
+def decode_json(kind: str, data: Mapping[str, Any]) -> Any:
+    """Parse a spec that is already JSON data. Raises ``InvalidResource`` as ``decode_spec`` does."""
+    return decode_spec(kind, json.dumps(data).encode())

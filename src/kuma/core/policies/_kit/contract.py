@@ -1,0 +1,53 @@
+"""The contract of a policy: what its folder declares as ``POLICY``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kuma.core.errors import Violation
+from kuma.core.model.resource import Definition, Resource
+from kuma.core.model.spec import Spec
+from kuma.core.policies._kit.rules import InboundRules, Towards
+from kuma.core.policies._kit.spec import PolicySpec
+
+if TYPE_CHECKING:
+    from kuma.core.xds.draft import ClusterDraft, InboundDraft, OutboundDraft
+
+
+def no_warnings(_: Any) -> Iterator[str]:
+    """A policy without deprecated forms."""
+    return iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    One policy kind.
+
+    ``conf`` is the type of every ``default`` in the spec. ``validate`` yields violations with full paths
+    (``spec.to[0]…``); ``warnings`` yields sentences. ``outbound`` and ``inbound`` write the policy into a draft and
+    are called for every outbound and inbound, also when no policy matched (then without conf), because some kinds
+    write defaults; ``every_cluster`` is called for each cluster a proxy gets.
+    """
+
+    kind: str
+    spec: type[PolicySpec]
+    conf: type[Spec]
+    validate: Callable[[Any], Iterator[Violation]]
+    warnings: Callable[[Any], Iterator[str]] = no_warnings
+    outbound: Callable[[OutboundDraft, Towards[Any]], None] | None = None
+    inbound: Callable[[InboundDraft, InboundRules[Any]], None] | None = None
+    every_cluster: Callable[[ClusterDraft], None] | None = None
+
+    def definition(self) -> Definition:
+        """The policy as a resource kind."""
+
+        def validate(resource: Resource[Any]) -> Iterator[Violation]:
+            return self.validate(resource.spec)
+
+        def warnings(resource: Resource[Any]) -> Iterator[str]:
+            return self.warnings(resource.spec)
+
+        return Definition(spec=self.spec, validate=validate, warnings=warnings)

@@ -1,0 +1,48 @@
+"""How confs of several policies become one (spec/policies.md §2, "Merge semantics")."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from kuma.core.model.resource import Key
+from kuma.core.model.spec import Spec
+from kuma.core.policies._kit.rules import Merged
+
+C = TypeVar("C", bound=Spec)
+
+
+def merge(conf_type: type[C], parts: Iterable[tuple[C, Key]]) -> Merged[C] | None:
+    """
+    One conf from parts in ascending priority; None when there is no part.
+
+    Objects merge deeply, scalars and lists replace (RFC 7386), lists named ``append…`` concatenate.
+    """
+    whole: dict[str, Any] = {}
+    origins: dict[Key, None] = {}
+    for conf, origin in parts:
+        _merge_into(whole, conf.to_json())
+        origins[origin] = None
+    if not origins:
+        return None
+    merged = conf_type.model_validate(whole, strict=False)
+    return Merged(merged, tuple(origins), conf_text(merged))
+
+
+def conf_text(conf: Spec) -> str:
+    """A conf as JSON with sorted keys: equal confs have equal texts."""
+    return json.dumps(conf.to_json(), sort_keys=True, separators=(",", ":"))
+
+
+def _merge_into(target: dict[str, Any], patch: dict[str, Any]) -> None:
+    for name, value in patch.items():
+        present = target.get(name)
+        if isinstance(value, dict):
+            inner = dict(present) if isinstance(present, dict) else {}
+            _merge_into(inner, value)
+            target[name] = inner
+        elif name.startswith("append") and isinstance(value, list) and isinstance(present, list):
+            target[name] = present + value
+        else:
+            target[name] = value

@@ -1,0 +1,1 @@
+"""A mesh at one moment: frozen, shared, updated from changes."""

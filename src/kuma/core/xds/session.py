@@ -1,0 +1,449 @@
+"""One proxy's discovery conversation as a state machine: bytes and desired states in, commands out.
+
+No IO happens here; the data plane server feeds in what arrives and carries out what comes back. Two dialects share the
+rules: ``DeltaSession`` (incremental) and ``SotwSession`` (state of the world).
+
+Promises:
+
+* at most one response per type waits for its answer; newer state replaces state that was not sent yet;
+* a rejected response (NACK) is reported once, the proxy keeps what it had, and nothing of that type is sent again
+  until it changes;
+* traffic never meets a gap (make before break): clusters are sent first, their endpoints next, listeners only after
+  new clusters have endpoints, and clusters that are no longer wanted go only after the listeners that used them;
+* endpoints of existing clusters never wait for anything but their own previous response;
+* a proxy that reconnects and still holds the right versions is sent nothing (delta).
+
+Protocol: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from google.protobuf.message import DecodeError
+
+from kuma.core.errors import BadRequest
+from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from kuma.core.xds.resources import Desired, LayerDeltas, XdsResource
+from kuma.core.xds.wire import Wire, set_version
+from kuma.envoy_api.envoy.config.core.v3.base_pb2 import Node
+from kuma.envoy_api.envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
+
+TYPES: Final = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET)
+"""The types served, in the order in which they are sent."""
+_WILDCARD_TYPES: Final = frozenset({CLUSTER, LISTENER})
+_WILDCARD: Final = "*"
+MAX_NAMES: Final = 100_000
+"""Most resource names that one proxy may subscribe to, per type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The proxy introduced itself; comes once, first."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """The proxy asks for resources it has not asked for before; ``held`` are versions it already has."""
+
+    type_url: str
+    names: frozenset[str]
+    held: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this message to the proxy."""
+
+    type_url: str
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """The proxy accepted a response of this type."""
+
+    type_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nacked:
+    """The proxy refused a response and keeps what it had; ``message`` is Envoy's text."""
+
+    type_url: str
+    version: str
+    message: str
+
+
+Command = Opened | Subscribed | Send | Acked | Nacked
+
+
+@dataclass(slots=True)
+class _Flight:
+    nonce: str
+    desired: Desired
+    touched: tuple[str, ...]
+    version: str
+
+
+@dataclass(slots=True)
+class _Type:
+    """What is known about one type. ``delivered`` is what the proxy has, as far as it told."""
+
+    url: str
+    asked: bool = False
+    answered: bool = False
+    wildcard: bool = False
+    names: set[str] = field(default_factory=set)
+    held: dict[str, str] = field(default_factory=dict)
+    """Versions the proxy brought along from an earlier stream, until they were compared."""
+    returning: bool = False
+    """The proxy had resources of this type before this stream."""
+    delivered: Desired | None = None
+    flight: _Flight | None = None
+    rejected: Desired | None = None
+    refused: frozenset[str] = frozenset()
+    """The names in the rejected response: the proxy may have applied a part of them."""
+    owed: set[str] = field(default_factory=set)
+    """Names to send whether or not they changed."""
+    leaving: dict[str, XdsResource] = field(default_factory=dict)
+    """Clusters no longer wanted, kept until no listener uses them."""
+
+
+class Session:
+    """The rules both dialects share. Feed ``receive`` and ``update``; carry out the commands in order."""
+
+    def __init__(self, wire: Wire, deltas: LayerDeltas) -> None:
+        self._wire = wire
+        self._deltas = deltas
+        self._node_id: str | None = None
+        self._desired: Desired | None = None
+        self._types = {url: _Type(url) for url in TYPES}
+        self._warming: set[str] = set()
+
+    def receive(self, message: bytes) -> list[Command]:
+        """
+        Take one request of the proxy.
+
+        Raises:
+            BadRequest: not a discovery request, another node than before, or too many names. The stream must end.
+        """
+        raise NotImplementedError
+
+    def update(self, desired: Desired) -> list[Command]:
+        """Take what the proxy should have from now on."""
+        self._desired = desired
+        return list(self._pump())
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the proxy's Envoy has just started: it asked for something and brought nothing along."""
+        return not any(state.returning for state in self._types.values())
+
+    def in_sync(self) -> bool:
+        """Whether everything desired was sent and accepted, for the types the proxy asked for."""
+        return self._desired is not None and all(self._settled(state) for state in self._types.values())
+
+    def holds(self, revision: int) -> bool:
+        """Whether the proxy has accepted a state that contains this store revision."""
+        return self._desired is not None and self._desired.revision >= revision and self.in_sync()
+
+    def settled(self, type_url: str) -> bool:
+        """Whether one type was asked for and is fully delivered."""
+        return self._types[type_url].answered and self._settled(self._types[type_url])
+
+    def _settled(self, state: _Type) -> bool:
+        if not state.asked:
+            return True
+        if state.flight is not None or state.rejected is not None or state.leaving or state.owed:
+            return False
+        changed, removed = self._pending(state)
+        return not changed and not removed
+
+    # Requests
+
+    def _open(self, node: Node, has_node: bool) -> Iterator[Command]:
+        if self._node_id is None:
+            if not node.id:
+                raise BadRequest("the first discovery request names no node id")
+            self._node_id = node.id
+            yield Opened(node)
+        elif has_node and node.id and node.id != self._node_id:
+            raise BadRequest(f"the node id changed on a stream from {self._node_id!r} to {node.id!r}")
+
+    def _answer(self, state: _Type, nonce: str, error: str | None) -> Iterator[Command]:
+        """The proxy's word on the response in flight; a stale nonce says nothing."""
+        flight = state.flight
+        if flight is None or flight.nonce != nonce:
+            return
+        state.flight = None
+        if error is None:
+            state.delivered, state.rejected, state.refused = flight.desired, None, frozenset()
+            if state.url == ENDPOINT:
+                self._warming.difference_update(flight.touched)
+            yield Acked(state.url)
+            return
+        state.rejected, state.refused = flight.desired, frozenset(flight.touched)
+        if state.url == CLUSTER:
+            self._warming.clear()
+        yield Nacked(state.url, flight.version, error)
+
+    def _subscribe(self, state: _Type, names: set[str], held: Mapping[str, str]) -> Iterator[Command]:
+        if len(state.names | names) > MAX_NAMES:
+            raise BadRequest(f"over {MAX_NAMES} resource names of one type on a stream")
+        state.names |= names
+        state.owed |= names
+        if names:
+            yield Subscribed(state.url, frozenset(names), held)
+
+    # Responses
+
+    def _pump(self) -> Iterator[Command]:
+        """Send whatever may be sent now, in the order of types."""
+        if self._desired is None:
+            return
+        for url in TYPES:
+            state = self._types[url]
+            if state.asked and state.flight is None and self._may_send(state):
+                yield from self._push(state, self._desired)
+        clusters = self._types[CLUSTER]
+        if clusters.leaving and clusters.flight is None and self._unused_clusters_may_go():
+            yield from self._drop_clusters(clusters, self._desired)
+
+    def _may_send(self, state: _Type) -> bool:
+        if state.url != LISTENER or (state.delivered is None and not state.returning):
+            return True
+        clusters = self._types[CLUSTER]
+        if clusters.flight is not None or clusters.rejected is not None:
+            return False
+        return not self._warming
+
+    def _unused_clusters_may_go(self) -> bool:
+        listeners = self._types[LISTENER]
+        if not listeners.asked:
+            return True
+        if listeners.flight is not None or listeners.rejected is not None:
+            return False
+        changed, removed = self._pending(listeners)
+        return not changed and not removed
+
+    def _push(self, state: _Type, desired: Desired) -> Iterator[Command]:
+        if state.rejected is not None:
+            if not self._differs(state, state.rejected, desired) and state.owed <= state.refused:
+                return
+            state.owed |= state.refused
+        changed, removed = self._pending(state)
+        if state.url == CLUSTER:
+            removed = self._hold_back(state, changed, removed)
+        if not changed and not removed and (state.answered or state.returning or not state.wildcard):
+            state.delivered, state.rejected, state.refused = desired, None, frozenset()
+            self._clear_debts(state, desired)
+            return
+        yield self._respond(state, desired, changed, removed)
+
+    def _differs(self, state: _Type, old: Desired, new: Desired) -> bool:
+        for before, after in zip(old.layers, new.layers, strict=True):
+            delta = self._deltas.between(before, after, state.url)
+            if state.wildcard:
+                if delta.changed or delta.removed:
+                    return True
+            elif any(x.name in state.names for x in delta.changed) or not state.names.isdisjoint(delta.removed):
+                return True
+        return False
+
+    def _pending(self, state: _Type) -> tuple[tuple[XdsResource, ...], tuple[str, ...]]:
+        """What the proxy lacks, and what it has too much."""
+        desired = self._desired
+        if desired is None:
+            return (), ()
+        changed: dict[str, XdsResource] = {}
+        removed: dict[str, None] = {}
+        if state.delivered is not None:
+            self._compare(state, state.delivered, desired, changed, removed)
+        elif state.wildcard:
+            changed.update((x.name, x) for x in desired.of_type(state.url) if state.held.get(x.name) != x.version)
+            removed.update((name, None) for name in state.held.keys() - desired.names(state.url))
+        for name in state.owed:
+            found = desired.get(state.url, name)
+            if found is None:
+                # A secret may come later, so its request is kept open. Anything else is answered with "gone".
+                if state.url != SECRET:
+                    removed[name] = None
+            elif not found.held and (state.held.get(name) != found.version or self._warms(state, name)):
+                changed[name] = found
+        return tuple(changed.values()), tuple(name for name in removed if name not in changed)
+
+    def _warms(self, state: _Type, name: str) -> bool:
+        return state.url == ENDPOINT and name in self._warming
+
+    def _clear_debts(self, state: _Type, desired: Desired) -> None:
+        """Nothing is owed any more, but secrets that do not exist yet."""
+        state.answered = True
+        state.owed = {name for name in state.owed if state.url == SECRET and desired.get(SECRET, name) is None}
+        state.held = {name: version for name, version in state.held.items() if name in state.owed}
+
+    def _compare(
+        self, state: _Type, old: Desired, new: Desired, changed: dict[str, XdsResource], removed: dict[str, None]
+    ) -> None:
+        for before, after in zip(old.layers, new.layers, strict=True):
+            if before is after:
+                continue
+            delta = self._deltas.between(before, after, state.url)
+            if state.wildcard:
+                changed.update((x.name, x) for x in delta.changed)
+                removed.update((name, None) for name in delta.removed)
+            else:
+                changed.update((x.name, x) for x in delta.changed if x.name in state.names and not x.held)
+                removed.update((name, None) for name in delta.removed if name in state.names)
+
+    def _hold_back(self, state: _Type, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> tuple[str, ...]:
+        """Keep clusters that go until no listener uses them; a cluster that came back stays."""
+        for resource in changed:
+            state.leaving.pop(resource.name, None)
+        for name in removed:
+            known = state.delivered.get(CLUSTER, name) if state.delivered is not None else None
+            state.leaving[name] = known or XdsResource(CLUSTER, name, b"", held=True)
+        return ()
+
+    def _respond(
+        self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], removed: tuple[str, ...]
+    ) -> Send:
+        if state.url == CLUSTER:
+            self._expect_endpoints(desired, changed)
+        nonce, version, message = self._encode(state, desired, changed, removed)
+        touched = (*(resource.name for resource in changed), *removed)
+        state.flight = _Flight(nonce, desired, touched, version)
+        self._clear_debts(state, desired)
+        return Send(state.url, message)
+
+    def _expect_endpoints(self, desired: Desired, changed: tuple[XdsResource, ...]) -> None:
+        """Envoy warms an added or changed cluster until it is given endpoints, also when these did not change."""
+        endpoints = self._types[ENDPOINT]
+        warming = {x.name for x in changed if desired.get(ENDPOINT, x.name) is not None}
+        self._warming |= warming
+        endpoints.owed |= warming & endpoints.names
+
+    def _drop_clusters(self, state: _Type, desired: Desired) -> Iterator[Command]:
+        gone = tuple(name for name in state.leaving if desired.get(CLUSTER, name) is None)
+        state.leaving = {}
+        if gone:
+            self._warming.difference_update(gone)
+            yield self._respond(state, desired, (), gone)
+
+    def _encode(
+        self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], removed: tuple[str, ...]
+    ) -> tuple[str, str, bytes]:
+        """Nonce, version and bytes of a response."""
+        raise NotImplementedError
+
+
+class DeltaSession(Session):
+    """The incremental dialect."""
+
+    def receive(self, message: bytes) -> list[Command]:
+        try:
+            request = DeltaDiscoveryRequest.FromString(message)
+        except DecodeError as error:
+            raise BadRequest("not a DeltaDiscoveryRequest") from error
+        return list(self._receive(request))
+
+    def _receive(self, request: DeltaDiscoveryRequest) -> Iterator[Command]:
+        yield from self._open(request.node, request.HasField("node"))
+        state = self._types.get(request.type_url)
+        if state is None:
+            return
+        subscribe = set(request.resource_names_subscribe)
+        if not state.asked:
+            state.asked = True
+            state.wildcard = state.url in _WILDCARD_TYPES and (not subscribe or _WILDCARD in subscribe)
+            state.held = dict(request.initial_resource_versions)
+            state.returning = bool(state.held)
+        if request.response_nonce:
+            error = request.error_detail.message if request.HasField("error_detail") else None
+            yield from self._answer(state, request.response_nonce, error)
+        subscribe.discard(_WILDCARD)
+        gone = set(request.resource_names_unsubscribe)
+        state.names -= gone
+        state.owed -= gone
+        if state.url == ENDPOINT:
+            self._warming -= gone
+        # A name that is subscribed again is sent again: Envoy asks so when it lost the resource.
+        yield from self._subscribe(state, subscribe, request.initial_resource_versions)
+        yield from self._pump()
+
+    def _encode(
+        self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], removed: tuple[str, ...]
+    ) -> tuple[str, str, bytes]:
+        nonce, message = self._wire.delta(state.url, changed, removed)
+        return nonce, set_version(changed), message
+
+
+class SotwSession(Session):
+    """
+    The state-of-the-world dialect.
+
+    Clusters and listeners are always sent whole. Endpoints, routes and secrets are sent as far as they changed, which
+    the protocol allows for these types.
+    """
+
+    def __init__(self, wire: Wire, deltas: LayerDeltas) -> None:
+        super().__init__(wire, deltas)
+        self._brought: dict[str, str] = {}
+        """Versions of whole sets that the proxy brought along from an earlier stream."""
+
+    def receive(self, message: bytes) -> list[Command]:
+        try:
+            request = DiscoveryRequest.FromString(message)
+        except DecodeError as error:
+            raise BadRequest("not a DiscoveryRequest") from error
+        return list(self._receive(request))
+
+    def _receive(self, request: DiscoveryRequest) -> Iterator[Command]:
+        yield from self._open(request.node, request.HasField("node"))
+        state = self._types.get(request.type_url)
+        if state is None:
+            return
+        stale = False
+        if not state.asked:
+            state.asked = True
+            state.wildcard = state.url in _WILDCARD_TYPES
+            state.returning = bool(request.version_info)
+            self._brought[state.url] = request.version_info
+        if request.response_nonce and state.flight is not None:
+            stale = state.flight.nonce != request.response_nonce
+            error = request.error_detail.message if request.HasField("error_detail") else None
+            yield from self._answer(state, request.response_nonce, error)
+        if not state.wildcard and not stale:
+            names = set(request.resource_names)
+            gone = state.names - names
+            state.names -= gone
+            state.owed -= gone
+            if state.url == ENDPOINT:
+                self._warming -= gone
+            yield from self._subscribe(state, names - state.names, {})
+        yield from self._pump()
+
+    def _push(self, state: _Type, desired: Desired) -> Iterator[Command]:
+        brought = self._brought.pop(state.url, "")
+        if brought and state.wildcard and brought == set_version(desired.of_type(state.url)):
+            state.delivered = desired
+            self._clear_debts(state, desired)
+            return
+        yield from super()._push(state, desired)
+
+    def _encode(
+        self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], removed: tuple[str, ...]
+    ) -> tuple[str, str, bytes]:
+        if state.wildcard:
+            staying = {resource.name: resource for resource in desired.of_type(state.url)}
+            leaving = {name: x for name, x in state.leaving.items() if name not in staying and not x.held}
+            resources = (*staying.values(), *leaving.values())
+        else:
+            resources = changed
+        version = set_version(resources)
+        nonce, message = self._wire.sotw(state.url, resources, version)
+        return nonce, version, message

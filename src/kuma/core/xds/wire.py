@@ -1,0 +1,79 @@
+"""Discovery responses as bytes, shared between proxies that are sent the same thing.
+
+A response carries nothing about the proxy it goes to, and a nonce is only ever compared with the one response a
+stream has in flight for a type; so one message, nonce included, serves every proxy that moves through the same
+change. One ``Wire`` belongs to one control plane process.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Final
+
+from kuma.core.xds.resources import XdsResource
+from kuma.envoy_api.envoy.config.core.v3.base_pb2 import ControlPlane
+from kuma.envoy_api.envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
+
+_SHARED_MESSAGES: Final = 64
+_LARGEST_SHARED: Final = 256 * 1024
+_Message = tuple[str, bytes]
+
+
+def set_version(resources: Iterable[XdsResource]) -> str:
+    """The version of a whole set: equal sets have equal versions, whatever their order."""
+    digest = blake2b(digest_size=8)
+    for text in sorted(f"{resource.name}\0{resource.version}\0" for resource in resources):
+        digest.update(text.encode())
+    return digest.hexdigest()
+
+
+class Wire:
+    """Encodes responses. ``identifier`` names this control plane instance to Envoy."""
+
+    def __init__(self, identifier: str) -> None:
+        self._control_plane = ControlPlane(identifier=identifier)
+        self._nonces = 0
+        self._shared: OrderedDict[object, _Message] = OrderedDict()
+
+    def delta(self, type_url: str, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> _Message:
+        """Nonce and bytes of a DeltaDiscoveryResponse."""
+        key = (type_url, changed, removed)
+        return self._shared_message(key) or self._keep(key, self._delta(type_url, changed, removed))
+
+    def sotw(self, type_url: str, resources: tuple[XdsResource, ...], version: str) -> _Message:
+        """Nonce and bytes of a DiscoveryResponse."""
+        key = (type_url, resources, version)
+        return self._shared_message(key) or self._keep(key, self._sotw(type_url, resources, version))
+
+    def _delta(self, type_url: str, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> _Message:
+        nonce = self._next_nonce()
+        rest = DeltaDiscoveryResponse(
+            type_url=type_url, nonce=nonce, removed_resources=removed, control_plane=self._control_plane
+        )
+        return nonce, b"".join((*(resource.delta_frame for resource in changed), rest.SerializeToString()))
+
+    def _sotw(self, type_url: str, resources: tuple[XdsResource, ...], version: str) -> _Message:
+        nonce = self._next_nonce()
+        rest = DiscoveryResponse(
+            type_url=type_url, nonce=nonce, version_info=version, control_plane=self._control_plane
+        )
+        return nonce, b"".join((*(resource.sotw_frame for resource in resources), rest.SerializeToString()))
+
+    def _next_nonce(self) -> str:
+        self._nonces += 1
+        return str(self._nonces)
+
+    def _shared_message(self, key: object) -> _Message | None:
+        found = self._shared.get(key)
+        if found is not None:
+            self._shared.move_to_end(key)
+        return found
+
+    def _keep(self, key: object, message: _Message) -> _Message:
+        if len(message[1]) <= _LARGEST_SHARED:
+            self._shared[key] = message
+            if len(self._shared) > _SHARED_MESSAGES:
+                self._shared.popitem(last=False)
+        return message

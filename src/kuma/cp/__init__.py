@@ -1,0 +1,1 @@
+"""The control plane: edges and loops around the core."""

@@ -1,0 +1,88 @@
+"""What the control plane tells about itself and its mesh: diagnostics, MADS, metrics, tracing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from kuma.cp.config.fields import Count, Port, Section, section, setting
+from kuma.cp.config.sections.general import TlsServer
+
+
+class MonitoringAssignmentServer(TlsServer):
+    """``monitoringAssignmentServer``."""
+
+    enabled: bool = setting(True)
+    port: Port = setting(5676)
+    api_versions: tuple[str, ...] = setting(("v1",))
+    assignment_refresh_interval: timedelta = setting(timedelta(seconds=1))
+    default_fetch_timeout: timedelta = setting(timedelta(seconds=30))
+    tls_enabled: bool = setting(False)
+
+
+class Diagnostics(TlsServer):
+    """``diagnostics``."""
+
+    server_port: Port = setting(5680)
+    debug_endpoints: bool = setting(False)
+    tls_enabled: bool = setting(False)
+
+
+class DataplaneMetrics(Section):
+    """``metrics.dataplane``; a limit of 0 means unlimited."""
+
+    subscription_limit: int = setting(2)
+    idle_timeout: timedelta = setting(timedelta(minutes=5))
+
+
+class ZoneMetrics(Section):
+    """``metrics.zone``; a limit of 0 means unlimited."""
+
+    subscription_limit: int = setting(10)
+    idle_timeout: timedelta = setting(timedelta(minutes=5))
+    compact_finished_subscriptions: bool = setting(False)
+
+
+class MeshMetrics(Section):
+    """``metrics.mesh``."""
+
+    min_resync_timeout: timedelta = setting(timedelta(0), deprecated="use metrics.mesh.minResyncInterval instead")
+    max_resync_timeout: timedelta = setting(timedelta(0), deprecated="use metrics.mesh.fullResyncInterval instead")
+    buffer_size: Count = setting(1000)
+    min_resync_interval: timedelta = setting(timedelta(seconds=1))
+    full_resync_interval: timedelta = setting(timedelta(seconds=20))
+    event_processors: Count = setting(1)
+
+
+class ControlPlaneMetrics(Section):
+    """``metrics.controlPlane``."""
+
+    report_resources_count: bool = setting(True)
+
+
+class MetricsOpenTelemetry(Section):
+    """``metrics.openTelemetry``; active only with ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
+
+    enabled: bool = setting(True)
+
+
+class Metrics(Section):
+    """``metrics``."""
+
+    dataplane: DataplaneMetrics = section(DataplaneMetrics)
+    zone: ZoneMetrics = section(ZoneMetrics)
+    mesh: MeshMetrics = section(MeshMetrics)
+    control_plane: ControlPlaneMetrics = section(ControlPlaneMetrics)
+    open_telemetry: MetricsOpenTelemetry = section(MetricsOpenTelemetry, env="OPENTELEMETRY_")
+
+
+class TracingOpenTelemetry(Section):
+    """``tracing.openTelemetry``."""
+
+    enabled: bool = setting(False)
+    endpoint: str = setting("")
+
+
+class Tracing(Section):
+    """``tracing``."""
+
+    open_telemetry: TracingOpenTelemetry = section(TracingOpenTelemetry, env="OPENTELEMETRY_")

@@ -1,0 +1,261 @@
+"""What is observed of connected proxies, written to the store as DataplaneInsights.
+
+Writes are batched: news that a person waits for (connected, disconnected, rejected, certificate) within
+``NEWS_PAUSE``, counters every ``flush_interval``. An unchanged insight is not written, and none of these writes wakes
+the computation of a mesh unless a proxy's readiness for mutual TLS changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from kuma.core.errors import MeshError
+from kuma.core.model.resource import Key
+from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from kuma.cp.reconcile.identities import Certificate
+from kuma.cp.store.port import CONTROL_PLANE, Put, Store
+
+NEWS_PAUSE: Final = 0.1
+"""Seconds that news may wait for more news to be written with."""
+_COUNTED: Final = {CLUSTER: "cds", ENDPOINT: "eds", LISTENER: "lds", ROUTE: "rds"}
+_MAX_MESSAGE: Final = 4096
+Clock = Callable[[], datetime]
+
+log = structlog.get_logger("insights")
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC, as protobuf's JSON mapping prints it."""
+    text = moment.isoformat(timespec="microseconds" if moment.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+@dataclass(slots=True)
+class _Counter:
+    sent: int = 0
+    acknowledged: int = 0
+    rejected: int = 0
+    last_rejection: Mapping[str, str] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {}
+        if self.sent:
+            fields["responsesSent"] = str(self.sent)
+        if self.acknowledged:
+            fields["responsesAcknowledged"] = str(self.acknowledged)
+        if self.rejected:
+            fields["responsesRejected"] = str(self.rejected)
+        if self.last_rejection:
+            fields["lastRejection"] = dict(self.last_rejection)
+        return fields
+
+
+@dataclass(slots=True, eq=False)
+class Observation:
+    """What is observed of one stream; the stream tells, the writer writes."""
+
+    key: Key
+    stream: str
+    instance: str
+    connected: datetime
+    versions: Mapping[str, Any]
+    tell: Callable[[Observation, bool], None]
+    disconnected: datetime | None = None
+    updated: datetime | None = None
+    counters: dict[str, _Counter] = field(default_factory=dict)
+    mtls: dict[str, Any] | None = None
+    regenerations: int = 0
+
+    def sent(self, type_url: str) -> None:
+        """A response went out."""
+        self._counter(type_url).sent += 1
+        self.tell(self, False)
+
+    def acknowledged(self, type_url: str, now: datetime) -> None:
+        """A response was accepted."""
+        self._counter(type_url).acknowledged += 1
+        self.updated = now
+        self.tell(self, False)
+
+    def rejected(self, type_url: str, version: str, message: str, now: datetime) -> None:
+        """A response was refused, in Envoy's words."""
+        counter = self._counter(type_url)
+        counter.rejected += 1
+        counter.last_rejection = {"time": timestamp(now), "version": version, "message": message[:_MAX_MESSAGE]}
+        self.updated = now
+        self.tell(self, True)
+
+    def closed(self, now: datetime) -> None:
+        """The stream ended."""
+        self.disconnected = now
+        self.tell(self, True)
+
+    def secured(self, certificate: Certificate | None, trusted: tuple[str, ...], now: datetime) -> None:
+        """The proxy holds this certificate and trusts these backends; None: it takes no part in mutual TLS."""
+        if certificate is None:
+            changed, self.mtls = self.mtls is not None, None
+        else:
+            expires = timestamp(certificate.not_after)
+            changed = self.mtls is None or self.mtls["certificateExpirationTime"] != expires
+            self.regenerations += changed
+            made = certificate.not_before if certificate.secret.held else now
+            present = {
+                "certificateExpirationTime": expires,
+                "lastCertificateRegeneration": timestamp(made)
+                if changed
+                else (self.mtls or {})["lastCertificateRegeneration"],
+                "certificateRegenerations": self.regenerations,
+                "issuedBackend": certificate.backend,
+                "supportedBackends": list(trusted),
+            }
+            changed = changed or present != self.mtls
+            self.mtls = present
+        if changed:
+            self.tell(self, True)
+
+    def subscription(self) -> dict[str, Any]:
+        """The stream as a subscription of the insight."""
+        total = _Counter(
+            sum(counter.sent for counter in self.counters.values()),
+            sum(counter.acknowledged for counter in self.counters.values()),
+            sum(counter.rejected for counter in self.counters.values()),
+        )
+        status: dict[str, Any] = {"total": total.to_json()}
+        if self.updated is not None:
+            status["lastUpdateTime"] = timestamp(self.updated)
+        status.update((_COUNTED[url], counter.to_json()) for url, counter in self.counters.items() if url in _COUNTED)
+        subscription: dict[str, Any] = {
+            "id": self.stream,
+            "controlPlaneInstanceId": self.instance,
+            "connectTime": timestamp(self.connected),
+            "status": status,
+            "version": self.versions,
+        }
+        if self.disconnected is not None:
+            subscription["disconnectTime"] = timestamp(self.disconnected)
+        return subscription
+
+    def _counter(self, type_url: str) -> _Counter:
+        return self.counters.setdefault(type_url, _Counter())
+
+
+class Insights:
+    """
+    Writes observations.
+
+    ``exists`` tells whether a Dataplane exists (an insight never outlives it); ``limit`` is how many subscriptions are
+    kept of one proxy.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        instance: str,
+        clock: Clock,
+        exists: Callable[[Key], bool],
+        *,
+        flush_interval: timedelta,
+        limit: int,
+    ) -> None:
+        self._store = store
+        self._exists = exists
+        self._instance = instance
+        self._clock = clock
+        self._flush_interval = flush_interval.total_seconds()
+        self._limit = limit
+        self._waiting: dict[Observation, None] = {}
+        self._news = asyncio.Event()
+        self._earlier: dict[Key, tuple[list[dict[str, Any]], dict[str, Any] | None]] = {}
+
+    def open(self, key: Key, stream: str, versions: Mapping[str, Any]) -> Observation:
+        """Begin to observe a stream; ``key`` is that of the Dataplane."""
+        made = Observation(key, stream, self._instance, self._clock(), versions, self._tell)
+        self._tell(made, True)
+        return made
+
+    async def run(self) -> None:
+        """Write until cancelled, then write what is left."""
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self._flush_interval):
+                        await self._news.wait()
+                    await asyncio.sleep(NEWS_PAUSE)
+                except TimeoutError:
+                    pass
+                await self.flush()
+        finally:
+            await self.flush()
+
+    async def close_stale(self) -> None:
+        """
+        Mark streams as ended that an earlier run of this control plane left open.
+
+        Only for stores that belong to one instance; what is connected will say so again.
+        """
+        now = timestamp(self._clock())
+        batch: list[Put] = []
+        for record in await self._store.list("DataplaneInsight"):
+            spec = json.loads(record.spec)
+            stale = [one for one in spec.get("subscriptions", ()) if "disconnectTime" not in one]
+            for subscription in stale:
+                subscription["disconnectTime"] = now
+            if stale:
+                batch.append(_put(record.key, spec, record.owner))
+        if batch:
+            await self._store.write(batch, author=CONTROL_PLANE, now=self._clock())
+
+    async def flush(self) -> None:
+        """Write what waits."""
+        self._news.clear()
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        try:
+            batch = [await self._insight(one) for one in waiting if self._exists(one.key)]
+            if batch:
+                await self._store.write(batch, author=CONTROL_PLANE, now=self._clock())
+        except MeshError as error:
+            log.warning("insights wait for the store", reason=str(error), proxies=len(waiting))
+            self._waiting = {**waiting, **self._waiting}
+        for observation in waiting:
+            if observation.disconnected is not None:
+                self._earlier.pop(_insight_key(observation.key), None)
+
+    async def _insight(self, observation: Observation) -> Put:
+        key = _insight_key(observation.key)
+        if key not in self._earlier:
+            record = await self._store.find(key)
+            spec = {} if record is None else json.loads(record.spec)
+            kept = [one for one in spec.get("subscriptions", ()) if one["id"] != observation.stream]
+            mtls = spec.get("mTLS")
+            if mtls and observation.regenerations:
+                observation.regenerations += int(mtls.get("certificateRegenerations", 0))
+            self._earlier[key] = (kept[-(self._limit - 1) :] if self._limit > 1 else [], mtls)
+        earlier, last_mtls = self._earlier[key]
+        spec = {"subscriptions": [*earlier, observation.subscription()]}
+        mtls = observation.mtls if observation.mtls is not None or observation.disconnected is None else last_mtls
+        if mtls is not None:
+            spec["mTLS"] = mtls
+        return _put(key, spec, observation.key)
+
+    def _tell(self, observation: Observation, urgent: bool) -> None:
+        self._waiting[observation] = None
+        if urgent:
+            self._news.set()
+
+
+def _insight_key(dataplane: Key) -> Key:
+    return Key("DataplaneInsight", dataplane.mesh, dataplane.name)
+
+
+def _put(key: Key, spec: Mapping[str, Any], owner: Key | None) -> Put:
+    text = json.dumps(spec, separators=(",", ":"), ensure_ascii=False).encode()
+    return Put(key, text, labels={"kuma.io/mesh": key.mesh}, owner=owner, unlogged=True)

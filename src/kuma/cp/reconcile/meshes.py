@@ -1,0 +1,263 @@
+"""Every mesh as a snapshot, kept up to date from the store's changes.
+
+Reads the store once, then only what changes. A change is published at the next turn of the loop; when changes keep
+coming, at most once in ``CHURN_PAUSE``, each publication with everything that came meanwhile.
+
+Nothing is taken away because it could not be read: a stored resource that does not parse, or a CA that cannot be
+loaded, leaves the last good state in place and is reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final
+
+import structlog
+
+from kuma.core.errors import MeshError
+from kuma.core.model.kinds import BY_NAME
+from kuma.core.model.resource import Key, Resource
+from kuma.core.resources.mesh.backends import certificate_lifetime, enabled_backend
+from kuma.core.resources.mesh.spec import Mesh, MtlsMode
+from kuma.core.snapshot.mesh import Changes, MeshSettings, MeshSnapshot
+from kuma.core.snapshot.proxy import Proxy, proxy_of
+from kuma.core.xds.view import TlsMode
+from kuma.cp.ca.authorities import Authorities, Backend
+from kuma.cp.ca.backends import backend_of, backends_of
+from kuma.cp.store.decoding import resource_of
+from kuma.cp.store.port import Change, Record, Store
+
+CHURN_PAUSE: Final = 0.02
+"""Seconds between publications while changes keep coming."""
+
+NOTHING: Final[Mapping[str, bool]] = MappingProxyType({})
+
+log = structlog.get_logger("meshes")
+
+
+@dataclass(frozen=True, slots=True)
+class Issuing:
+    """How certificates of a mesh's proxies are made. ``backends`` are the names of all that are trusted."""
+
+    backend: Backend
+    lifetime: timedelta
+    backends: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class MeshState:
+    """One mesh: its snapshot and how its certificates are issued (None while mTLS is off)."""
+
+    snapshot: MeshSnapshot
+    mesh: Resource[Mesh]
+    issuing: Issuing | None = None
+    policies: dict[str, dict[str, Resource[Any]]] = field(default_factory=lambda: defaultdict(dict))
+    pending: Changes | None = None
+    """What waits because the mesh's CA could not be read."""
+
+
+Listener = Callable[[str, MeshState | None], None]
+
+
+class Meshes:
+    """See the module. ``listen`` to hear of every new snapshot; a mesh that is gone is told as None."""
+
+    def __init__(self, store: Store, authorities: Authorities) -> None:
+        self._store = store
+        self._authorities = authorities
+        self._states: dict[str, MeshState] = {}
+        self._listeners: list[Listener] = []
+        self._observers: list[Callable[[tuple[Change, ...]], None]] = []
+        self._revision = 0
+        self._advanced = asyncio.Condition()
+        self.ready = asyncio.Event()
+        self.published = 0
+        self.coalesced = 0
+
+    @property
+    def revision(self) -> int:
+        """The store revision that all snapshots contain."""
+        return self._revision
+
+    def state(self, mesh: str) -> MeshState | None:
+        """One mesh, None when it does not exist."""
+        return self._states.get(mesh)
+
+    def states(self) -> dict[str, MeshState]:
+        """All meshes by name."""
+        return dict(self._states)
+
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` with every new snapshot."""
+        self._listeners.append(listener)
+
+    def observe(self, observer: Callable[[tuple[Change, ...]], None]) -> None:
+        """Call ``observer`` with every batch of changes before snapshots are made of it."""
+        self._observers.append(observer)
+
+    def note(self, mesh: str, *, joining: Mapping[str, bool], issued: Mapping[str, bool] = NOTHING) -> None:
+        """
+        Take in what a connected proxy does, ahead of the store.
+
+        ``joining`` proxies are sent no traffic until they listen; ``issued`` says what their insight is about to say.
+        """
+        state = self._states.get(mesh)
+        if state is None or state.snapshot.revision == 0:
+            return
+        before = state.snapshot
+        state.snapshot = before.apply(Changes(joining=joining, issued=issued), before.revision)
+        self._tell(mesh, state)
+
+    async def reached(self, revision: int) -> None:
+        """Wait until snapshots contain a store revision."""
+        async with self._advanced:
+            await self._advanced.wait_for(lambda: self._revision >= revision)
+
+    async def run(self) -> None:
+        """Follow the store until cancelled."""
+        async with self._store.subscribe() as batches:
+            contents = await self._store.contents()
+            await self._take(contents.records, (), contents.revision)
+            self.ready.set()
+            loop = asyncio.get_running_loop()
+            async for batch in batches:
+                started = loop.time()
+                changes = tuple(change for change in batch if change.revision > contents.revision)
+                if not changes:
+                    continue
+                for observer in self._observers:
+                    observer(changes)
+                current = [change.after for change in changes if change.after is not None]
+                gone = [change.key for change in changes if change.after is None]
+                self.coalesced += len(changes)
+                await self._take(current, gone, changes[-1].revision)
+                await asyncio.sleep(max(0.0, CHURN_PAUSE - (loop.time() - started)))
+
+    async def _take(self, records: Iterable[Record], gone: Iterable[Key], revision: int) -> None:
+        """Bring the snapshots of all meshes concerned to a revision."""
+        latest: dict[Key, Record | None] = dict.fromkeys(gone)
+        for record in records:
+            kept = latest.get(record.key)
+            if kept is None or kept.revision <= record.revision:
+                latest[record.key] = record
+        by_mesh: dict[str, list[tuple[Key, Record | None]]] = defaultdict(list)
+        for key, found in latest.items():
+            by_mesh[key.name if key.kind == "Mesh" else key.mesh].append((key, found))
+        by_mesh.pop("", None)
+        for mesh, items in by_mesh.items():
+            try:
+                await self._take_mesh(mesh, items, revision)
+            except MeshError as error:
+                log.error("mesh kept as it was", mesh=mesh, reason=str(error))
+        async with self._advanced:
+            self._revision = revision
+            self._advanced.notify_all()
+
+    async def _take_mesh(self, mesh: str, items: list[tuple[Key, Record | None]], revision: int) -> None:
+        own = dict(items).get(Key("Mesh", "", mesh), _UNTOUCHED)
+        if own is None:
+            if self._states.pop(mesh, None) is not None:
+                self._tell(mesh, None)
+            return
+        state = self._states.get(mesh)
+        if own is not _UNTOUCHED:
+            assert isinstance(own, Record)
+            resource = resource_of(own)
+            if state is None:
+                state = self._states[mesh] = MeshState(MeshSnapshot(MeshSettings(mesh)), resource)
+            else:
+                state.mesh = resource
+        if state is None:
+            return
+        changes = self._changes(state, items)
+        if own is not _UNTOUCHED or any(key.kind == "Secret" for key, _ in items) or state.pending is not None:
+            completed = await self._with_settings(state, changes)
+            if completed is None:
+                return
+            changes = completed
+        before = state.snapshot
+        state.snapshot = before.apply(changes, revision)
+        self.published += 1
+        self._tell(mesh, state)
+
+    async def _with_settings(self, state: MeshState, changes: Changes) -> Changes | None:
+        """Add what the Mesh says; None when its CA cannot be read and there is no earlier state to keep."""
+        name = state.mesh.meta.name
+        if state.pending is not None:
+            changes, state.pending = _joined(state.pending, changes), None
+        try:
+            settings, issuing = await self._settings(state.mesh)
+        except MeshError as error:
+            log.error("the mesh keeps its last CA", mesh=name, reason=str(error))
+            if state.snapshot.revision == 0:
+                # Never configure proxies in clear text because a CA is missing.
+                state.pending = changes
+                return None
+            return changes
+        state.issuing = issuing
+        return replace(changes, settings=settings)
+
+    async def _settings(self, mesh: Resource[Mesh]) -> tuple[MeshSettings, Issuing | None]:
+        name = mesh.meta.name
+        enabled = enabled_backend(mesh.spec)
+        if enabled is None:
+            return MeshSettings(name), None
+        backends = backends_of(mesh.spec)
+        roots = await self._authorities.trust_bundle(name, backends)
+        await self._authorities.authority(name, backend_of(enabled))
+        mode = TlsMode.PERMISSIVE if enabled.mode is MtlsMode.PERMISSIVE else TlsMode.STRICT
+        trusted = tuple(backend.name for backend in backends)
+        return MeshSettings(name, mode, roots), Issuing(backend_of(enabled), certificate_lifetime(enabled), trusted)
+
+    def _changes(self, state: MeshState, items: Iterable[tuple[Key, Record | None]]) -> Changes:
+        proxies: dict[str, Proxy | None] = {}
+        issued: dict[str, bool] = {}
+        touched: set[str] = set()
+        for key, record in items:
+            try:
+                if key.kind == "Dataplane":
+                    proxies[key.name] = None if record is None else proxy_of(resource_of(record))
+                elif key.kind == "DataplaneInsight":
+                    issued[key.name] = record is not None and _accepts_tls(record)
+                elif BY_NAME[key.kind].policy is not None:
+                    touched.add(key.kind)
+                    if record is None:
+                        state.policies[key.kind].pop(key.name, None)
+                    else:
+                        state.policies[key.kind][key.name] = resource_of(record)
+            except MeshError as error:
+                log.error(
+                    "stored resource left as it was", kind=key.kind, mesh=key.mesh, name=key.name, reason=str(error)
+                )
+        policies = {kind: tuple(state.policies[kind].values()) for kind in touched}
+        return Changes(proxies, policies, issued)
+
+    def _tell(self, mesh: str, state: MeshState | None) -> None:
+        for listener in self._listeners:
+            listener(mesh, state)
+
+
+_UNTOUCHED: Final = object()
+
+
+def _accepts_tls(record: Record) -> bool:
+    """Whether the proxy told that it has a certificate and listens with it."""
+    if b"issuedBackend" not in record.spec:
+        return False
+    return bool(json.loads(record.spec).get("mTLS", {}).get("issuedBackend"))
+
+
+def _joined(one: Changes, other: Changes) -> Changes:
+    return Changes(
+        {**one.proxies, **other.proxies},
+        {**one.policies, **other.policies},
+        {**one.issued, **other.issued},
+        {**one.joining, **other.joining},
+        other.settings or one.settings,
+    )

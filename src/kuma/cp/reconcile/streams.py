@@ -1,0 +1,332 @@
+"""Connected proxies: each ADS stream with its session, plan, certificates and observation.
+
+A stream is driven from three sides: requests of the proxy, new snapshots of its mesh, and the clock (certificates to
+renew). All run in one loop, so a stream needs no lock; what it sends waits in a small outbox that the data plane
+server empties. A session has at most one response per type under way, which bounds the outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Final
+
+import structlog
+
+from kuma.core.errors import MeshError
+from kuma.core.model.resource import Key
+from kuma.core.resources.dataplane import facts
+from kuma.core.snapshot.mesh import MeshSettings
+from kuma.core.snapshot.plan import Plan, Planner, Traits
+from kuma.core.snapshot.proxy import Proxy
+from kuma.core.xds import names
+from kuma.core.xds.resources import EMPTY, Desired, Layer, LayerDeltas, XdsResource
+from kuma.core.xds.session import (
+    Acked,
+    Command,
+    DeltaSession,
+    Nacked,
+    Opened,
+    Send,
+    Session,
+    SotwSession,
+    Subscribed,
+)
+from kuma.core.xds.wire import Wire
+from kuma.cp.reconcile.identities import Certificate, Identities
+from kuma.cp.reconcile.insights import Observation
+from kuma.cp.reconcile.meshes import Meshes, MeshState
+
+_TURN: Final = 50
+"""Streams brought up to date before other tasks get their turn."""
+_RETRY_SECONDS: Final = 5.0
+Clock = Callable[[], datetime]
+
+log = structlog.get_logger("xds")
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """One ADS stream after its proxy was admitted."""
+
+    key: Key
+    session: Session
+    traits: Traits
+    observation: Observation
+    peer: str
+    admitted: int
+    """Store revision that the proxy's Dataplane is in."""
+    outbox: list[bytes] = field(default_factory=list)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    plan: Plan | None = None
+    secrets: Layer = EMPTY
+    held: dict[str, str] = field(default_factory=dict)
+    """Versions of secrets that the proxy says it has; a name is here once it was asked for."""
+    certificates: dict[str, Certificate] = field(default_factory=dict)
+    joining: bool = False
+    """Its Envoy has just started and does not listen yet."""
+    problem: str = ""
+    """Why the proxy keeps what it had, empty when all is well."""
+    judged: tuple[Certificate | None, MeshSettings] | None = None
+    """For which certificate and settings the proxy was found to serve."""
+    ended: bool = False
+
+    def end(self) -> None:
+        """Close the stream from this side."""
+        self.ended = True
+        self.wake.set()
+
+
+class Streams:
+    """All connected proxies of this control plane instance."""
+
+    def __init__(self, meshes: Meshes, planner: Planner, identities: Identities, wire: Wire, clock: Clock) -> None:
+        self._meshes = meshes
+        self._planner = planner
+        self._identities = identities
+        self._wire = wire
+        self._clock = clock
+        self._deltas = LayerDeltas()
+        self._by_key: dict[Key, Stream] = {}
+        self._by_mesh: dict[str, dict[Stream, None]] = defaultdict(dict)
+        self._dirty: dict[str, None] = {}
+        self._changed = asyncio.Event()
+        self._renewals: list[tuple[datetime, int, Stream, str]] = []
+        self._tiebreak = count()
+        self._due = asyncio.Event()
+        meshes.listen(self._mesh_changed)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def classes(self, mesh: str) -> int:
+        """How many distinct sets of outbounds the proxies of a mesh share."""
+        return len({id(stream.plan.outbounds) for stream in self._by_mesh[mesh] if stream.plan is not None})
+
+    def of_mesh(self, mesh: str) -> Iterable[Stream]:
+        """The streams of a mesh."""
+        return tuple(self._by_mesh.get(mesh, ()))
+
+    def get(self, key: Key) -> Stream | None:
+        """The stream of a Dataplane."""
+        return self._by_key.get(key)
+
+    def session(self, *, delta: bool) -> Session:
+        """A conversation for a new stream."""
+        return (DeltaSession if delta else SotwSession)(self._wire, self._deltas)
+
+    async def start(self, stream: Stream, commands: list[Command]) -> None:
+        """Take in an admitted stream; ``commands`` came from its first request."""
+        self._by_key[stream.key] = stream
+        self._by_mesh[stream.key.mesh][stream] = None
+        await self._meshes.reached(stream.admitted)
+        if stream.session.fresh:
+            stream.joining = True
+            self._meshes.note(stream.key.mesh, joining={stream.key.name: True})
+        await self._carry_out(stream, commands)
+        await self._refresh(stream, self._meshes.state(stream.key.mesh))
+
+    def finish(self, stream: Stream) -> None:
+        """Forget a stream that ended."""
+        stream.ended = True
+        if self._by_key.get(stream.key) is stream:
+            del self._by_key[stream.key]
+        self._by_mesh[stream.key.mesh].pop(stream, None)
+        stream.observation.closed(self._clock())
+
+    async def received(self, stream: Stream, message: bytes) -> None:
+        """
+        Take a request of the proxy.
+
+        Raises:
+            BadRequest: the stream must end.
+        """
+        await self._carry_out(stream, stream.session.receive(message))
+
+    async def run(self) -> None:
+        """Bring streams up to date until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_meshes(), name="xds: follow meshes")
+            group.create_task(self._renew(), name="xds: renew certificates")
+
+    def _mesh_changed(self, mesh: str, state: MeshState | None) -> None:
+        self._dirty[mesh] = None
+        self._changed.set()
+
+    async def _follow_meshes(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            dirty, self._dirty = self._dirty, {}
+            for mesh in dirty:
+                state = self._meshes.state(mesh)
+                for turn, stream in enumerate(self.of_mesh(mesh), start=1):
+                    if not stream.ended and stream.admitted <= self._meshes.revision:
+                        await self._refresh(stream, state)
+                    if turn % _TURN == 0:
+                        await asyncio.sleep(0)
+
+    async def _refresh(self, stream: Stream, state: MeshState | None) -> None:
+        """Bring one stream to the newest snapshot; on any failure its proxy keeps what it has."""
+        proxy = None if state is None else state.snapshot.proxies.get(stream.key.name)
+        if state is None or proxy is None:
+            return
+        try:
+            await self._certify(stream, state, proxy)
+            # Certifying may have waited: take the newest snapshot from here on, without waiting again.
+            proxy = state.snapshot.proxies.get(stream.key.name, proxy)
+            stream.plan = self._planner.plan(state.snapshot, proxy, stream.traits, stream.plan)
+            desired = _unique(stream.plan.desired(stream.secrets))
+        except Exception as error:  # noqa: BLE001 - one proxy's fault must not stop the others
+            self._failed(stream, error)
+            return
+        stream.problem = ""
+        await self._carry_out(stream, stream.session.update(desired))
+        self._observe_readiness(stream, state)
+
+    def _failed(self, stream: Stream, error: Exception) -> None:
+        reason = str(error) if isinstance(error, MeshError) else f"unexpected: {error!r}"
+        if reason != stream.problem:
+            log.error(
+                "proxy keeps its last configuration",
+                mesh=stream.key.mesh,
+                dataplane=stream.key.name,
+                reason=reason,
+                exc_info=not isinstance(error, MeshError),
+            )
+        stream.problem = reason
+
+    async def _certify(self, stream: Stream, state: MeshState, proxy: Proxy) -> None:
+        """Make sure that every certificate the proxy asked for exists and is fresh."""
+        now = self._clock()
+        wanted: dict[str, Certificate] = {}
+        identity = names.identity_secret(stream.key.mesh)
+        if identity in stream.held and state.issuing is not None:
+            wanted[identity] = await self._identities.identity(
+                proxy, state.issuing, stream.certificates.get(identity), stream.held[identity], now
+            )
+        if names.ADMIN_SECRET in stream.held and stream.traits.admin is not None:
+            wanted[names.ADMIN_SECRET] = self._identities.admin(
+                facts.networking(proxy.resource.spec).address,
+                stream.certificates.get(names.ADMIN_SECRET),
+                stream.held[names.ADMIN_SECRET],
+                now,
+            )
+        if wanted == stream.certificates:
+            return
+        for name, certificate in wanted.items():
+            if stream.certificates.get(name) is not certificate:
+                heapq.heappush(self._renewals, (certificate.renew_at, next(self._tiebreak), stream, name))
+                self._due.set()
+        stream.certificates = wanted
+        stream.secrets = Layer.of(certificate.secret for certificate in wanted.values())
+
+    async def _renew(self) -> None:
+        while True:
+            now = self._clock()
+            while self._renewals and self._renewals[0][0] <= now:
+                _, _, stream, name = heapq.heappop(self._renewals)
+                certificate = stream.certificates.get(name)
+                if not stream.ended and certificate is not None and certificate.renew_at <= now:
+                    await self._refresh(stream, self._meshes.state(stream.key.mesh))
+                    if stream.certificates.get(name) is certificate:
+                        # It could not be renewed: try again while the old one lasts.
+                        retry = datetime.fromtimestamp(now.timestamp() + _RETRY_SECONDS, now.tzinfo)
+                        heapq.heappush(self._renewals, (retry, next(self._tiebreak), stream, name))
+            self._due.clear()
+            try:
+                async with asyncio.timeout(self._until_next(now)):
+                    await self._due.wait()
+            except TimeoutError:
+                continue
+
+    def _until_next(self, now: datetime) -> float | None:
+        return max(0.05, (self._renewals[0][0] - now).total_seconds()) if self._renewals else None
+
+    async def _carry_out(self, stream: Stream, commands: Iterable[Command]) -> None:
+        refresh = False
+        for command in commands:
+            match command:
+                case Send(type_url, message):
+                    stream.outbox.append(message)
+                    stream.wake.set()
+                    stream.observation.sent(type_url)
+                case Acked(type_url):
+                    stream.observation.acknowledged(type_url, self._clock())
+                case Nacked(type_url, version, message):
+                    log.warning(
+                        "proxy refused its configuration and keeps the last one",
+                        mesh=stream.key.mesh,
+                        dataplane=stream.key.name,
+                        type=type_url.rpartition(".")[2],
+                        envoy=message,
+                    )
+                    stream.observation.rejected(type_url, version, message, self._clock())
+                case Subscribed(names.SECRET, wanted, held):
+                    refresh = self._asked_for(stream, wanted, held) or refresh
+                case Subscribed() | Opened():
+                    pass
+        state = self._meshes.state(stream.key.mesh)
+        if refresh and stream.plan is not None:
+            await self._refresh(stream, state)
+        elif state is not None:
+            self._observe_readiness(stream, state)
+
+    def _asked_for(self, stream: Stream, wanted: frozenset[str], held: object) -> bool:
+        """Note which secrets the proxy asks for; one asked for again was lost and must be made again."""
+        versions = held if isinstance(held, dict) else dict(held)  # type: ignore[call-overload]
+        for name in wanted:
+            stream.held[name] = versions.get(name, "")
+            certificate = stream.certificates.get(name)
+            if certificate is not None and certificate.secret.held and certificate.secret.version != stream.held[name]:
+                del stream.certificates[name]
+        return bool(wanted)
+
+    def _observe_readiness(self, stream: Stream, state: MeshState) -> None:
+        """
+        See whether the proxy has all it needs to serve, now that it answered.
+
+        It takes part in mutual TLS once it has its certificate and listens with it; it is sent traffic once it listens.
+        """
+        plan = stream.plan
+        if plan is None or plan.snapshot.settings != state.snapshot.settings:
+            return
+        certificate = stream.certificates.get(names.identity_secret(stream.key.mesh))
+        if not stream.joining and stream.judged == (certificate, plan.snapshot.settings):
+            return
+        if not all(stream.session.settled(url) for url in (names.LISTENER, names.CLUSTER)):
+            return
+        issued: dict[str, bool] = {}
+        if state.issuing is None:
+            certificate = None
+            stream.observation.secured(None, (), self._clock())
+        elif certificate is not None and stream.session.settled(names.SECRET):
+            stream.observation.secured(certificate, state.issuing.backends, self._clock())
+            issued[stream.key.name] = True
+        else:
+            return
+        stream.judged = (certificate, plan.snapshot.settings)
+        if stream.joining:
+            stream.joining = False
+            self._meshes.note(stream.key.mesh, joining={stream.key.name: False}, issued=issued)
+
+
+def _unique(desired: Desired) -> Desired:
+    """
+    Drop from the shared outbounds what bears the name of something of the proxy's own.
+
+    A service may be called like a local cluster (``localhost:8080``); the proxy's own application wins.
+    """
+    own, outbounds = desired.layers[0], desired.layers[1]
+    clashing = own.by_name(names.CLUSTER).keys() & outbounds.by_name(names.CLUSTER).keys()
+    if not clashing:
+        return desired
+    kept: dict[str, dict[str, XdsResource]] = {url: dict(outbounds.by_name(url)) for url in outbounds.types()}
+    for name in clashing:
+        del kept[names.CLUSTER][name]
+    return Desired((own, Layer(kept), *desired.layers[2:]), desired.revision)

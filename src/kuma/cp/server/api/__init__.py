@@ -1,0 +1,40 @@
+"""The REST API of the control plane on 5681 and 5682 (spec/api-server.md).
+
+``rest_api`` makes the ASGI application; ``kuma.cp.server.listening`` serves it. What it needs stands in ``ports``.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+
+from kuma.cp.server.api.application import Api
+from kuma.cp.server.api.derived import Derived
+from kuma.cp.server.api.global_insight import GlobalInsightRoutes
+from kuma.cp.server.api.insights import OverviewRoutes, ServiceInsightRoutes
+from kuma.cp.server.api.inspection import InspectionRoutes
+from kuma.cp.server.api.metrics import ApiMetrics
+from kuma.cp.server.api.ports import Backends
+from kuma.cp.server.api.reading import Reading
+from kuma.cp.server.api.resources import ResourceRoutes
+from kuma.cp.server.api.system import SystemRoutes
+from kuma.cp.server.api.tokens import TokenRoutes
+
+__all__ = ["rest_api"]
+
+
+def rest_api(backends: Backends, registry: CollectorRegistry) -> Api:
+    """The application; one serves both ports. Its metrics are added to ``registry``."""
+    derived = Derived(backends.resources, backends.now)
+    reading = Reading(backends, derived)
+    resources = ResourceRoutes(backends, reading)
+    tokens = TokenRoutes(backends)
+    routes = [
+        *SystemRoutes(backends, reading, resources).routes(),
+        *GlobalInsightRoutes(backends, derived).routes(),
+        *OverviewRoutes(reading).routes(),
+        *ServiceInsightRoutes(reading, derived, resources).routes(),
+        *InspectionRoutes(backends, reading).routes(),
+        *resources.routes(),
+        *tokens.routes(),
+    ]
+    return Api(backends, routes, tokens.root_routes(), ApiMetrics(registry))

@@ -1,0 +1,125 @@
+"""MeshInsight and ServiceInsight: computed when they are read, remembered as long as the store stays as it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kuma.core.errors import NotFound
+from kuma.core.model.kinds import BY_NAME, KINDS, Kind, Scope
+from kuma.core.model.labels import MESH_LABEL
+from kuma.core.model.resource import Key, Meta, Resource
+from kuma.core.resources.dataplane.spec import Dataplane
+from kuma.core.resources.dataplaneinsight.spec import DataplaneInsight
+from kuma.core.resources.mesh.spec import Mesh
+from kuma.core.resources.meshinsight.compute import compute as compute_mesh
+from kuma.core.resources.meshinsight.spec import MeshInsight
+from kuma.core.resources.serviceinsight.compute import compute as compute_services
+from kuma.core.resources.serviceinsight.spec import ServiceInsight
+from kuma.cp.server.api.ports import Resources
+
+_COUNTED = tuple(kind for kind in KINDS if kind.scope is Scope.MESH and not kind.read_only)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All meshes at one revision."""
+
+    time: datetime
+    meshes: tuple[Resource[MeshInsight], ...]
+    services: Mapping[str, Resource[ServiceInsight]]
+    """By mesh."""
+
+    def services_of(self, mesh: str) -> Resource[ServiceInsight]:
+        """Raises ``NotFound``."""
+        if mesh not in self.services:
+            raise NotFound(f'there is no mesh "{mesh}"')
+        return self.services[mesh]
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What the figures are made of; proxies, insights and counts by mesh."""
+
+    meshes: tuple[Resource[Mesh], ...]
+    dataplanes: Mapping[str, list[Resource[Dataplane]]]
+    insights: Mapping[str, Mapping[str, DataplaneInsight]]
+    counts: Mapping[str, Counter[str]]
+
+
+class Derived:
+    """
+    The figures of now.
+
+    Computed off the event loop, by one caller at a time for all who wait; an unchanged store gives the same objects.
+    """
+
+    def __init__(self, resources: Resources, now: Callable[[], datetime]) -> None:
+        self._resources = resources
+        self._now = now
+        self._lock = asyncio.Lock()
+        self._revision = -1
+        self._figures = Figures(datetime.min, (), {})
+
+    async def figures(self) -> Figures:
+        """The figures at the store's present revision."""
+        revision = await self._resources.revision()
+        if revision == self._revision:
+            return self._figures
+        async with self._lock:
+            # Who held the lock may have computed what is wanted. What is read is never older than the revision.
+            revision = await self._resources.revision()
+            if revision != self._revision:
+                contents = await self._contents()
+                self._figures = await asyncio.to_thread(_figures, contents, self._now())
+                self._revision = revision
+        return self._figures
+
+    async def list(self, kind: Kind) -> tuple[Resource[Any], ...]:
+        """All of a derived kind of global scope."""
+        if kind.name != "MeshInsight":
+            raise NotFound(f"{kind.name} has no list of its own")
+        return (await self.figures()).meshes
+
+    async def get(self, kind: Kind, name: str) -> Resource[Any]:
+        """Raises ``NotFound``."""
+        found = next((one for one in await self.list(kind) if one.meta.name == name), None)
+        if found is None:
+            raise NotFound(f'there is no {kind.name} "{name}"')
+        return found
+
+    async def _contents(self) -> _Contents:
+        dataplanes: dict[str, list[Resource[Dataplane]]] = {}
+        insights: dict[str, dict[str, DataplaneInsight]] = {}
+        counts: dict[str, Counter[str]] = {}
+        for kind in _COUNTED:
+            for resource in await self._resources.list(kind):
+                counts.setdefault(resource.meta.mesh, Counter())[kind.name] += 1
+                if kind.name == "Dataplane":
+                    dataplanes.setdefault(resource.meta.mesh, []).append(resource)
+        for resource in await self._resources.list(BY_NAME["DataplaneInsight"]):
+            insights.setdefault(resource.meta.mesh, {})[resource.meta.name] = resource.spec
+        return _Contents(await self._resources.list(BY_NAME["Mesh"]), dataplanes, insights, counts)
+
+
+def _figures(contents: _Contents, now: datetime) -> Figures:
+    meshes: list[Resource[MeshInsight]] = []
+    services: dict[str, Resource[ServiceInsight]] = {}
+    for mesh in contents.meshes:
+        name = mesh.meta.name
+        dataplanes, insights = contents.dataplanes.get(name, ()), contents.insights.get(name, {})
+        spec = compute_mesh(dataplanes, insights, contents.counts.get(name, {}))
+        meta = Meta(Key("MeshInsight", "", name), created=mesh.meta.created, modified=now)
+        meshes.append(Resource(meta, spec))
+        of_services = Meta(
+            Key("ServiceInsight", name, f"all-services-{name}"),
+            labels={MESH_LABEL: name},
+            created=mesh.meta.created,
+            modified=now,
+        )
+        services[name] = Resource(of_services, compute_services(dataplanes, insights))
+    return Figures(now, tuple(meshes), services)

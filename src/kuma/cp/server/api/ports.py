@@ -1,0 +1,131 @@
+"""What the REST API needs from the rest of the control plane, and what it is told about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from kuma.core.identity.claims import UserClaims
+from kuma.core.model.kinds import Kind
+from kuma.core.model.resource import Resource
+from kuma.core.resources.dataplane.spec import Dataplane
+from kuma.cp.access.control import Access
+from kuma.cp.config import Config
+from kuma.cp.store.port import Author
+from kuma.cp.tokens.issuer import TokenIssuer
+
+
+class Written(Protocol):
+    """The outcome of a PUT."""
+
+    @property
+    def created(self) -> bool: ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+
+class Resources(Protocol):
+    """Stored resources, with the rules of writing them. Every method may raise ``StoreUnavailable``."""
+
+    async def get(self, kind: Kind, mesh: str, name: str) -> Resource[Any]:
+        """One resource; ``mesh`` is empty for global kinds. Raises ``NotFound``."""
+        ...
+
+    async def list(self, kind: Kind, mesh: str | None = None) -> tuple[Resource[Any], ...]:
+        """All of a kind, of one mesh when given, by mesh then name."""
+        ...
+
+    async def put(
+        self,
+        kind: Kind,
+        mesh: str,
+        name: str,
+        document: Mapping[str, Any],
+        *,
+        author: Author,
+        allowed: Callable[[Kind], None],
+    ) -> Written:
+        """
+        Create or replace one resource from what a user wrote (spec/api-server.md §4).
+
+        ``allowed`` raises ``AccessDenied``; it is asked after the document was found valid. Other errors:
+        ``InvalidResource``, ``BadRequest``, ``NotFound`` (the mesh), ``Conflict``.
+        """
+        ...
+
+    async def delete(
+        self, kind: Kind, mesh: str, name: str, *, author: Author, allowed: Callable[[Kind], None]
+    ) -> None:
+        """Remove one resource. Raises ``NotFound``, ``AccessDenied``, ``InvalidResource`` (it is in use)."""
+        ...
+
+    async def revision(self) -> int:
+        """The store's revision; equal revisions mean equal contents."""
+        ...
+
+
+class EnvoyAdmin(Protocol):
+    """The admin interface of a connected proxy's Envoy."""
+
+    async def fetch(self, dataplane: Resource[Dataplane], path: str) -> tuple[str, bytes]:
+        """
+        GET ``path`` (with query) there: content type and body.
+
+        Raises:
+            BadRequest: the proxy is not connected, or does not answer.
+        """
+        ...
+
+
+class Inspector(Protocol):
+    """What proxies are given."""
+
+    async def config(self, mesh: str, dataplane: str, *, shadow: bool) -> Mapping[str, Any]:
+        """
+        The Envoy resources that a proxy gets, as JSON data; with ``shadow``, as if shadow policies were in force.
+
+        Raises:
+            NotFound: no such proxy, or it never connected.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What ``GET /`` tells. ``cluster_id`` gives an empty text until the store has one; ``gui`` is its path or empty."""
+
+    hostname: str
+    instance_id: str
+    cluster_id: Callable[[], str]
+    gui: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """
+    Everything the API works with.
+
+    ``verify_user`` checks a bearer token, None where user tokens are not in use. ``ca_fingerprint`` goes into tokens of
+    proxies (empty where the operator's own chain holds no CA). ``now`` and ``new_request_id`` are the clock and a
+    source of unguessable ids.
+    """
+
+    config: Config
+    instance: Instance
+    resources: Resources
+    access: Access
+    issuer: TokenIssuer
+    envoy_admin: EnvoyAdmin
+    inspector: Inspector
+    verify_user: Callable[[str], Awaitable[UserClaims]] | None
+    ca_fingerprint: str
+    now: Callable[[], datetime]
+    new_request_id: Callable[[], str]
+
+    @property
+    def zone(self) -> str:
+        """The zone this control plane is."""
+        return self.config.multizone.zone.name

@@ -1,0 +1,90 @@
+"""Resources: GET one and many, PUT, DELETE, for every kind of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+from starlette.responses import Response
+
+from kuma.core.errors import BadRequest
+from kuma.core.model.kinds import KINDS, Kind
+from kuma.core.model.text import Limits
+from kuma.cp.server.api.call import Call, json_reply
+from kuma.cp.server.api.envelope import in_format, universal
+from kuma.cp.server.api.paging import by_proxy, page_of, selected
+from kuma.cp.server.api.ports import Backends
+from kuma.cp.server.api.reading import RETRIEVE_MANY, RETRIEVE_ONE, Reading, collection_paths
+from kuma.cp.server.api.routing import Route
+
+PROCESS: Final = "Could not process a resource"
+DELETE: Final = "Could not delete a resource"
+
+
+class ResourceRoutes:
+    """The operations that all kinds have in common; service insights are told elsewhere."""
+
+    def __init__(self, backends: Backends, reading: Reading) -> None:
+        self._backends = backends
+        self._reading = reading
+
+    def routes(self) -> Iterator[Route]:
+        for kind in KINDS:
+            if kind.name != "ServiceInsight":
+                yield from self._routes_of(kind)
+
+    def _routes_of(self, kind: Kind) -> Iterator[Route]:
+        for path, own_scope in collection_paths(kind):
+            yield Route("GET", path, partial(self._list, kind), RETRIEVE_MANY)
+            if own_scope:
+                item = f"{path}/{{name}}"
+                yield Route("GET", item, partial(self._get, kind), RETRIEVE_ONE)
+                yield from self.changing(kind, item)
+
+    def changing(self, kind: Kind, item: str) -> Iterator[Route]:
+        """PUT and DELETE of a kind; for kinds that are read only they say so."""
+        yield Route("PUT", item, partial(self._put, kind), PROCESS)
+        yield Route("DELETE", item, partial(self._delete, kind), DELETE)
+
+    async def _get(self, kind: Kind, call: Call) -> Response:
+        resource = await self._reading.one(call, kind)
+        return json_reply(in_format(resource, call.first("format"), self.namespace(call)))
+
+    async def _list(self, kind: Kind, call: Call) -> Response:
+        found = selected(call, await self._reading.many(call, kind))
+        if kind.name == "Dataplane":
+            keep = by_proxy(call)
+            found = [resource for resource in found if keep(resource.spec)]
+        return json_reply(page_of(call, found).body(universal))
+
+    async def _put(self, kind: Kind, call: Call) -> Response:
+        self._reading.require_writable(kind)
+        await self._reading.require_mesh(call)
+        document = await self._document(kind, call)
+        allowed = call.may_write(self._backends.access)
+        written = await self._backends.resources.put(
+            kind, call.mesh, call.name, document, author=call.author, allowed=allowed
+        )
+        body = {"warnings": list(written.warnings)} if written.warnings else {}
+        return json_reply(body, 201 if written.created else 200)
+
+    async def _delete(self, kind: Kind, call: Call) -> Response:
+        self._reading.require_writable(kind)
+        await self._reading.require_mesh(call)
+        allowed = call.may_write(self._backends.access)
+        await self._backends.resources.delete(kind, call.mesh, call.name, author=call.author, allowed=allowed)
+        return json_reply({})
+
+    async def _document(self, kind: Kind, call: Call) -> Mapping[str, Any]:
+        try:
+            document = await call.document(Limits(size=self._backends.config.api_server.max_body_bytes))
+        except BadRequest as error:
+            raise BadRequest(f'invalid {kind.name} object: "{error}"') from None
+        if not isinstance(document, dict):
+            raise BadRequest(f'invalid {kind.name} object: "a JSON object is expected"')
+        return document
+
+    def namespace(self, call: Call) -> str:
+        """The namespace that ``format=k8s`` shows."""
+        return call.first("namespace") or self._backends.config.store.kubernetes.system_namespace

@@ -1,0 +1,130 @@
+"""ADS: one task pair per stream between the socket and ``reconcile.streams``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import count
+from typing import Final
+
+import structlog
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # re-exported without a mark
+
+from kuma.core.errors import MeshError
+from kuma.core.snapshot.plan import Traits
+from kuma.core.xds.names import KAFKA_BROKER
+from kuma.core.xds.node import FEATURE_REUSE_PORT, ProxyNode
+from kuma.core.xds.session import Command, Opened, Session
+from kuma.cp.reconcile.insights import Insights
+from kuma.cp.reconcile.registration import Admitted, Refused, Registration
+from kuma.cp.reconcile.streams import Stream, Streams
+from kuma.cp.server.dp import grpc
+from kuma.cp.server.dp.proxies import admin_view
+
+SOTW_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
+DELTA_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+_ADMITTED_AT_ONCE: Final = 100
+"""First requests in hand at a time; the others wait on their sockets."""
+_FIRST_REQUEST_SECONDS: Final = 30
+
+log = structlog.get_logger("xds")
+
+
+class _Ended(Exception):
+    """The stream was ended from this side; unwinds the task that waits for the proxy."""
+
+
+class AdsServer:
+    """Serves ADS streams. ``admin_ca`` is the PEM of the CA behind the admin interface of proxies."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        registration: Registration,
+        insights: Insights,
+        admin_ca: bytes,
+        instance: str,
+    ) -> None:
+        self._streams = streams
+        self._registration = registration
+        self._insights = insights
+        self._admin_ca = admin_ca
+        self._instance = instance
+        self._admissions = asyncio.Semaphore(_ADMITTED_AT_ONCE)
+        self._ids = count(1)
+
+    async def serve(self, scope: grpc.Scope, exchange: grpc.Exchange, *, delta: bool) -> None:
+        """One stream, from its first request to its end."""
+        incoming = aiter(grpc.messages(exchange))
+        session = self._streams.session(delta=delta)
+        try:
+            async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
+                first = await anext(incoming)
+            commands = session.receive(first)
+            opened = next(command for command in commands if isinstance(command, Opened))
+            node = ProxyNode.parse(opened.node)
+            owner = object()
+            async with self._admissions:
+                admitted = await self._registration.admit(node, grpc.credential(scope), owner, scope.client)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            grpc.refuse(exchange, grpc.UNAVAILABLE, f"no discovery request within {_FIRST_REQUEST_SECONDS} seconds")
+            return
+        except Refused as error:
+            log.warning("proxy refused", node=node.id, address=scope.client, reason=str(error))
+            grpc.refuse(exchange, grpc.UNAUTHENTICATED, str(error))
+            return
+        except MeshError as error:
+            log.warning("discovery stream refused", address=scope.client, reason=str(error))
+            grpc.refuse(exchange, grpc.INVALID_ARGUMENT, str(error))
+            return
+        try:
+            stream = self._stream(session, admitted, node, scope.client)
+            log.info("proxy connected", mesh=node.mesh, dataplane=node.name, address=scope.client, delta=delta)
+            await self._run(stream, commands, incoming, grpc.accept(exchange))
+        finally:
+            self._registration.leave(admitted, owner)
+            log.info("proxy disconnected", mesh=node.mesh, dataplane=node.name, address=scope.client)
+
+    def _stream(self, session: Session, admitted: Admitted, node: ProxyNode, peer: str) -> Stream:
+        observation = self._insights.open(admitted.key, f"{self._instance}-{next(self._ids)}", node.versions)
+        return Stream(admitted.key, session, self._traits(node), observation, peer, admitted.revision)
+
+    async def _run(
+        self, stream: Stream, commands: list[Command], incoming: AsyncIterator[bytes], transport: grpc.Transport
+    ) -> None:
+        """Until either side ends: the proxy closes, breaks the protocol or is gone, or the stream is ended here."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_send(stream, transport), name=f"ads send {stream.key.name}")
+                await self._streams.start(stream, commands)
+                async for message in incoming:
+                    await self._streams.received(stream, message)
+                stream.end()
+        except* MeshError as errors:
+            log.warning("discovery stream ended", dataplane=stream.key.name, reason=str(errors.exceptions[0]))
+        except* (_Ended, ProtocolClosed):
+            pass
+        finally:
+            self._streams.finish(stream)
+
+    def _traits(self, node: ProxyNode) -> Traits:
+        return Traits(
+            admin=admin_view(node, self._admin_ca),
+            reuse_port=FEATURE_REUSE_PORT in node.features,
+            ipv6=node.ipv6,
+            kafka_filter=KAFKA_BROKER in node.extensions,
+        )
+
+
+async def _send(stream: Stream, transport: grpc.Transport) -> None:
+    """Empty the outbox whenever there is something in it, until the stream ends."""
+    while True:
+        await stream.wake.wait()
+        stream.wake.clear()
+        waiting, stream.outbox = stream.outbox, []
+        for message in waiting:
+            await transport.send_bytes(grpc.frame(message))
+        if stream.ended:
+            raise _Ended

@@ -1,0 +1,132 @@
+"""gRPC over HTTP/2 as far as discovery needs it: bidirectional streams of length-prefixed messages.
+
+A message is five bytes (a flag, a length) and its body. A stream that is refused gets its status in the response
+headers before any message; a stream that was accepted is ended by closing it, because the HTTP server sends no
+trailers after a body. Envoy takes that as a lost connection and comes back with a new stream.
+
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+from kuma.core.errors import BadRequest, TooLarge
+
+MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+CONTENT_TYPE: Final = "application/grpc"
+_HEADER: Final = struct.Struct(">BI")
+_MAX_STATUS_TEXT: Final = 2000
+
+INVALID_ARGUMENT: Final = 3
+UNAUTHENTICATED: Final = 16
+UNAVAILABLE: Final = 14
+UNIMPLEMENTED: Final = 12
+INTERNAL: Final = 13
+
+
+class Headers(Protocol):
+    """Request headers, names in lower case."""
+
+    def get(self, key: str, default: Any = None) -> Any: ...
+
+    def items(self) -> list[tuple[str, str]]: ...
+
+
+class Scope(Protocol):
+    """An RSGI scope (https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md)."""
+
+    proto: str
+    http_version: str
+    client: str
+    method: str
+    path: str
+    authority: str | None
+
+    @property
+    def headers(self) -> Headers: ...
+
+
+class Transport(Protocol):
+    """Sends the parts of a streamed body."""
+
+    async def send_bytes(self, data: bytes) -> None: ...
+
+
+class Exchange(Protocol):
+    """An RSGI protocol object: one request and its response."""
+
+    async def __call__(self) -> bytes: ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def client_disconnect(self) -> None: ...
+
+    def response_empty(self, status: int, headers: list[tuple[str, str]]) -> None: ...
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None: ...
+
+    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> Transport: ...
+
+
+def is_grpc(scope: Scope) -> bool:
+    """Whether a request is gRPC."""
+    return scope.http_version.startswith("2") and str(scope.headers.get("content-type", "")).startswith(CONTENT_TYPE)
+
+
+def frame(message: bytes) -> bytes:
+    """A message with its prefix."""
+    return _HEADER.pack(0, len(message)) + message
+
+
+async def messages(exchange: Exchange) -> AsyncIterator[bytes]:
+    """
+    The messages of a request as they arrive; ends when the client ends its side or is gone.
+
+    Raises:
+        TooLarge: a message over ``MAX_MESSAGE_BYTES``.
+        BadRequest: a compressed message, which we never offer to read.
+    """
+    buffer = bytearray()
+    async for chunk in exchange:
+        buffer += chunk
+        while len(buffer) >= _HEADER.size:
+            compressed, length = _HEADER.unpack_from(buffer)
+            if compressed:
+                raise BadRequest("compressed gRPC messages are not supported")
+            if length > MAX_MESSAGE_BYTES:
+                raise TooLarge(f"a gRPC message of {length} bytes; at most {MAX_MESSAGE_BYTES} are accepted")
+            end = _HEADER.size + length
+            if len(buffer) < end:
+                break
+            yield bytes(memoryview(buffer)[_HEADER.size : end])
+            del buffer[:end]
+
+
+def accept(exchange: Exchange) -> Transport:
+    """Begin the response of an accepted stream."""
+    return exchange.response_stream(200, [("content-type", CONTENT_TYPE)])
+
+
+def refuse(exchange: Exchange, status: int, text: str) -> None:
+    """End a stream before any message, with a status and a reason that Envoy logs."""
+    message = quote(text[:_MAX_STATUS_TEXT], safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    exchange.response_empty(
+        200, [("content-type", CONTENT_TYPE), ("grpc-status", str(status)), ("grpc-message", message)]
+    )
+
+
+def credential(scope: Scope) -> str:
+    """
+    The one value of ``authorization``; empty when there is none.
+
+    Raises:
+        BadRequest: more than one, so it is not clear who asks.
+    """
+    values = [value for name, value in scope.headers.items() if name == "authorization"]
+    if len(values) > 1:
+        raise BadRequest("authentication failed: the request carries more than one authorization")
+    return values[0] if values else ""

@@ -1,0 +1,108 @@
+"""The store that forgets: everything in this process, nothing on disk.
+
+For tests and for trying things out. It keeps every promise of the port but durability: a restart starts empty.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from itertools import islice
+
+from kuma.core.errors import StoreUnavailable
+from kuma.core.model.resource import Key
+from kuma.cp.store.planning import Stored, not_found, plan
+from kuma.cp.store.port import Author, Change, Contents, Delete, Put, Record
+from kuma.cp.store.subscribers import Subscribers
+
+
+class MemoryStore:
+    """A ``Store`` in memory."""
+
+    def __init__(self) -> None:
+        self._stored: dict[Key, Stored] = {}
+        self._owned: dict[Key, set[Key]] = {}
+        self._log: list[Change] = []
+        self._revision = 0
+        self._subscribers = Subscribers()
+        self._closed = False
+
+    async def get(self, key: Key) -> Record:
+        record = await self.find(key)
+        if record is None:
+            raise not_found(key)
+        return record
+
+    async def find(self, key: Key) -> Record | None:
+        self._require_open()
+        stored = self._stored.get(key)
+        return stored.record if stored else None
+
+    async def list(self, kind: str, mesh: str | None = None) -> tuple[Record, ...]:
+        self._require_open()
+        keys = sorted(key for key in self._stored if key.kind == kind and mesh in {None, key.mesh})
+        return tuple(self._stored[key].record for key in keys)
+
+    async def contents(self) -> Contents:
+        self._require_open()
+        return Contents(self._revision, tuple(self._stored[key].record for key in sorted(self._stored)))
+
+    async def write(self, batch: Sequence[Put | Delete], *, author: Author, now: datetime) -> tuple[Change, ...]:
+        self._require_open()
+        planned = plan(
+            batch,
+            find=self._stored.get,
+            owned=lambda owner: self._owned.get(owner, ()),
+            revision=self._revision,
+            author=author,
+            now=now,
+        )
+        for key, stored in planned.outcome.items():
+            self._replace(key, stored)
+        self._revision = planned.revision
+        self._log += planned.logged
+        if planned.changes:
+            self._subscribers.publish(planned.changes)
+        return planned.changes
+
+    async def history(self, *, after: int = 0, limit: int = 100, key: Key | None = None) -> tuple[Change, ...]:
+        self._require_open()
+        start = bisect_right(self._log, after, key=lambda change: change.revision)
+        newer = (change for change in islice(self._log, start, None) if key in {None, change.key})
+        return tuple(islice(newer, max(limit, 0)))
+
+    async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int) -> int:
+        self._require_open()
+        entries = len(self._log)
+        young = [change for change in self._log if change.time >= now - max_age]
+        self._log = young[max(len(young) - max(max_entries, 0), 0) :]
+        return entries - len(self._log)
+
+    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[tuple[Change, ...]]]:
+        return self._subscribers.subscribe(self._current)
+
+    async def close(self) -> None:
+        self._closed = True
+        self._subscribers.end()
+
+    async def _current(self) -> int:
+        self._require_open()
+        return self._revision
+
+    def _replace(self, key: Key, stored: Stored | None) -> None:
+        former = self._stored.pop(key, None)
+        if former and former.record.owner:
+            siblings = self._owned[former.record.owner]
+            siblings.discard(key)
+            if not siblings:
+                del self._owned[former.record.owner]
+        if stored:
+            self._stored[key] = stored
+            if stored.record.owner:
+                self._owned.setdefault(stored.record.owner, set()).add(key)
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed: the control plane is shutting down")

@@ -1,0 +1,1 @@
+"""kumactl, the command line of an operator."""

@@ -1,0 +1,1 @@
+"""kuma-dp, the data plane supervisor: joins a mesh and keeps an Envoy running."""

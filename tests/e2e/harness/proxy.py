@@ -1,0 +1,126 @@
+"""``kuma-dp run`` with its Envoy, as a user starts it beside a service."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.e2e.harness import documents
+from tests.e2e.harness.api import Api
+from tests.e2e.harness.control_plane import ControlPlane
+from tests.e2e.harness.documents import Inbound
+from tests.e2e.harness.ports import free_port
+from tests.e2e.harness.processes import Program, command, descendants, environment
+from tests.e2e.harness.waiting import wait_until
+
+
+class Proxy:
+    """One data plane proxy: its files, its process, what it says of itself."""
+
+    def __init__(
+        self,
+        control_plane: ControlPlane,
+        directory: Path,
+        name: str,
+        *,
+        mesh: str = "default",
+        inbounds: Sequence[Inbound] = (),
+        calls: Sequence[str] = (),
+        token: str | None = None,
+        drain: str = "1s",
+        env: Mapping[str, str] | None = None,
+        flags: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.mesh = mesh
+        self.control_plane = control_plane
+        self.directory = directory
+        directory.mkdir(parents=True)
+        self.ports = {service: free_port() for service in calls}
+        self.inbounds = tuple(inbounds) or (Inbound(name, "tcp", free_port(), free_port()),)
+        self.readiness = Api(free_port())
+        self.admin_port = free_port()
+        self.resource = directory / "dataplane.yaml"
+        self.resource.write_text(documents.dataplane(name, mesh, self.inbounds, self.ports, admin_port=self.admin_port))
+        self.token_file = directory / "token"
+        self.token_file.write_text(control_plane.token(name, mesh) if token is None else token)
+        self._env = {
+            "KUMA_READINESS_PORT": str(self.readiness.port),
+            "KUMA_CONTROL_PLANE_RETRY_BACKOFF": "300ms",
+            **(env or {}),
+        }
+        self._arguments = (
+            f"--cp-address={control_plane.dp_url}",
+            "--dns-enabled=false",
+            f"--dataplane-file={self.resource}",
+            f"--dataplane-token-file={self.token_file}",
+            f"--drain-time={drain}",
+            "--concurrency=1",
+            *flags,
+        )
+        self._program: Program | None = None
+
+    @property
+    def program(self) -> Program:
+        assert self._program, "the proxy was never started"
+        return self._program
+
+    def launch(self) -> Proxy:
+        """Start, and wait for nothing."""
+        self._program = Program(
+            [*command("kuma-dp"), "run", *self._arguments],
+            log=self.directory / "kuma-dp.log",
+            env=environment(self.directory, self._env),
+        )
+        return self
+
+    def start(self, *, seconds: float = 20) -> Proxy:
+        """Start, and wait until it has joined and listens."""
+        self.launch()
+        self.wait_ready(seconds=seconds)
+        return self
+
+    def wait_ready(self, *, seconds: float = 20) -> None:
+        def ready() -> bool:
+            if not self.program.running:
+                raise ProxyEnded(f"kuma-dp of {self.name} ended with {self.program.exit_code}\n{self.program.tail()}")
+            return self.readiness.request("GET", "/ready").status == 200 and self.online
+
+        wait_until(ready, f"{self.name} has joined", seconds=seconds, explain=self.program.tail)
+
+    @property
+    def online(self) -> bool:
+        """Whether the control plane shows it as connected."""
+        return self.control_plane.online(self.name, self.mesh)
+
+    @property
+    def envoy_pid(self) -> int:
+        """Its Envoy's process id."""
+        for pid in descendants(self.program.pid):
+            if b"bootstrap.yaml" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+        raise AssertionError(f"{self.name} runs no Envoy\n{self.program.tail()}")
+
+    def outbound(self, service: str) -> int:
+        """The local port on which a service of the mesh is called."""
+        return self.ports[service]
+
+    def drain(self, *, seconds: float = 20) -> int:
+        """SIGTERM, and the exit code when it has drained and ended."""
+        return self.program.terminate(seconds=seconds)
+
+    def begin_draining(self) -> None:
+        self.program.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """``kill -9`` of kuma-dp; Envoy ends with it."""
+        self.program.kill()
+
+    def close(self) -> None:
+        if self._program:
+            self._program.close()
+
+
+class ProxyEnded(Exception):
+    """It ended instead of getting ready; waiting longer is of no use."""

