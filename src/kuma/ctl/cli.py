@@ -6,6 +6,7 @@ is quiet; Ctrl-C exits 130 quietly. Verbs are imported when used, so that ``--he
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ class _Root(Group):
         # What click needs for itself; how a run ends is ours.
         extra["standalone_mode"] = False
         extra["prog_name"] = "kumactl"
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A terminal that cannot show a character gets its number, not a failure.
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             code = self._run(args, extra)
             sys.stdout.flush()
@@ -51,6 +55,8 @@ class _Root(Group):
             return _INTERRUPTED
         except OSError:
             raise
+        except UnicodeError:
+            return _fail("an argument is not UTF-8 text; check what was typed or pasted")
         except Exception as error:  # noqa: BLE001 - the last line before a traceback
             return _fail(f"kumactl failed unexpectedly ({type(error).__name__}); please report this with the command")
         return code if isinstance(code, int) else 0

@@ -48,7 +48,12 @@ class Session:
         from kuma.ctl.settings import default_path
 
         given = self.flags.get("config_file")
-        return Path(given) if given else default_path()
+        try:
+            return Path(given) if given else default_path()
+        except RuntimeError:
+            raise ConfigInvalid(
+                "there is no home directory to keep the configuration in; use --config-file PATH or --no-config"
+            ) from None
 
     def settings(self) -> Settings:
         from kuma.ctl import settings

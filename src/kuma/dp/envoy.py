@@ -167,7 +167,8 @@ def _die_with_parent() -> Callable[[], None] | None:
     """What the child does before it becomes Envoy: ask the kernel to be killed when its parent dies."""
     if sys.platform != "linux":
         return None
-    prctl = ctypes.CDLL(None).prctl  # found before the fork: after it, only plain system calls are safe
+    # Found before the fork, after which only plain system calls are safe; PyDLL, because it leaves the GIL alone.
+    prctl = ctypes.PyDLL(None).prctl
     parent = os.getpid()
 
     def request_death() -> None:

@@ -6,7 +6,7 @@ verified. The token and the CA are read anew for every attempt.
 
 What happens to the token afterwards is the control plane's choice. By default the bootstrap carries it, and this
 Envoy keeps that token for as long as it lives. With ``dpServer.authn.enableReloadableTokens`` the bootstrap carries
-the path of the token file instead, and Envoy reads the file for every new stream.
+the path of a file instead, which Envoy reads for every new stream and kuma-dp keeps up to date (see ``token_file``).
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ log = logging.getLogger("kuma.dp.join")
 
 _ANSWER_SECONDS: Final = 10
 _MAX_REASON: Final = 2000
+_TRANSIENT: Final = (408, 429)
+"""A server that is too busy refuses the moment, not the proxy."""
 _WRONG_PORT: Final = "404: Page Not Found"
 
 
@@ -118,7 +120,7 @@ def _judged(settings: Settings, answer: Answer) -> Exception:
         )
     if answer.status == 404 and text == _WRONG_PORT:
         return _NotYet(f"{address} is not a data plane server; its port is 5678 unless configured otherwise")
-    if 400 <= answer.status < 500:
+    if 400 <= answer.status < 500 and answer.status not in _TRANSIENT:
         return JoinRefused(
             f"the control plane at {address} refuses this proxy ({answer.status}): {text or 'no reason'}"
         )

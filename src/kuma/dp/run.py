@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kuma.core.version import COMPATIBLE_VERSION
 from kuma.dp.admin import Admin, Bootstrap
 from kuma.dp.envoy import Envoy, EnvoyVersion, arguments, find, version
 from kuma.dp.join import Joined, current_token, join
-from kuma.dp.machine import has_ipv6, memory_limit, system_ca_path
+from kuma.dp.machine import has_ipv6
 from kuma.dp.proxy import Proxy, described
 from kuma.dp.readiness import Readiness
+from kuma.dp.request import request_body
 from kuma.dp.settings import Settings
 from kuma.dp.supervise import Orders, supervise
 from kuma.dp.token_file import watch
@@ -45,118 +43,105 @@ async def _live(settings: Settings, proxy: Proxy, log_level: str) -> int:
             "%s: no effect, because DNS for the mesh needs the transparent proxy, which is not available yet",
             ", ".join(settings.idle),
         )
-    orders = Orders()
     with ExitStack() as stack:
+        orders = Orders()
         stack.enter_context(orders.listening())
         directory = stack.enter_context(work_dir(settings.work_dir))
-        settings = _with_token_file(settings, directory, proxy)
         readiness = Readiness(ipv6=has_ipv6(), everywhere=settings.kubernetes)
         stack.callback(readiness.close)
         await readiness.start(settings.readiness_port, any_port=not settings.readiness_port_chosen)
-        prepared = await _unless_ended(settings, proxy, directory, readiness.port, orders)
-        if prepared is None:
-            log.info("asked to end before Envoy was started")
-            return 0
-        return await _with_envoy(settings, prepared, directory, readiness, orders, log_level)
+        return await _Life(settings, proxy, directory, readiness, orders, log_level).live()
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
+    """Everything Envoy needs to start."""
+
     binary: str
     version: EnvoyVersion
     joined: Joined
     bootstrap: Bootstrap
 
 
-async def _unless_ended(
-    settings: Settings, proxy: Proxy, directory: Path, readiness_port: int, orders: Orders
-) -> _Prepared | None:
-    """Join; ``None`` when a signal came first."""
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(None) as scope:
-            orders.interrupt = lambda: scope.reschedule(loop.time())
-            if orders.ending:
-                return None
-            return await _prepare(settings, proxy, directory, readiness_port)
-    except TimeoutError:
-        if not orders.ending:
-            raise
-        return None
-    finally:
-        orders.interrupt = bool
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """One proxy, from joining to its end."""
 
+    settings: Settings
+    proxy: Proxy
+    directory: Path
+    readiness: Readiness
+    orders: Orders
+    log_level: str
 
-async def _prepare(settings: Settings, proxy: Proxy, directory: Path, readiness_port: int) -> _Prepared:
-    binary = find(settings.binary_path)
-    envoy = await version(binary)
-    if not envoy.compatible:
-        log.warning("Envoy %s at %s: this release was not tried with it", envoy.version, binary)
-    log.info("joining %s as %s", settings.control_plane, f"{proxy.mesh}.{proxy.name}".lstrip("."))
-    joined = await join(settings, request_body(settings, proxy, envoy, directory, readiness_port))
-    return _Prepared(binary, envoy, joined, Bootstrap.read(joined.bootstrap))
+    async def live(self) -> int:
+        """The exit code."""
+        prepared = await self._unless_ended()
+        if prepared is None:
+            log.info("asked to end before Envoy was started")
+            return 0
+        return await self._with_envoy(prepared)
 
+    @property
+    def token_copy(self) -> Path:
+        """Where Envoy finds the token, when the control plane lets Envoy read it."""
+        return self.directory / self.proxy.name
 
-async def _with_envoy(
-    settings: Settings, prepared: _Prepared, directory: Path, readiness: Readiness, orders: Orders, log_level: str
-) -> int:
-    config = directory / "bootstrap.yaml"
-    write_private(config, prepared.joined.bootstrap)
-    envoy = await Envoy.start(prepared.binary, arguments(config, settings, log_level))
-    log.info("Envoy %s started (pid %d); readiness on port %d", prepared.version.version, envoy.pid, readiness.port)
-    admin = Admin(prepared.bootstrap.admin)
-    readiness.running(admin)
-    if admin.host:
-        await readiness.also_on(admin.host)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            watcher = tasks.create_task(
-                watch(settings.token_path, envoy_reads_it=prepared.bootstrap.token_is_reloaded), name="token file"
+    async def _unless_ended(self) -> _Prepared | None:
+        """Join; ``None`` when a signal came first."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as scope:
+                self.orders.interrupt = lambda: scope.reschedule(loop.time())
+                if self.orders.ending:
+                    return None
+                return await self._prepare()
+        except TimeoutError:
+            if not self.orders.ending:
+                raise
+            return None
+        finally:
+            self.orders.interrupt = bool
+
+    async def _prepare(self) -> _Prepared:
+        binary = find(self.settings.binary_path)
+        envoy = await version(binary)
+        if not envoy.compatible:
+            log.warning("Envoy %s at %s: this release was not tried with it", envoy.version, binary)
+        who = f"{self.proxy.mesh}.{self.proxy.name}".lstrip(".")
+        log.info("joining %s as %s", self.settings.control_plane, who)
+        body = request_body(self.settings, self.proxy, envoy, self.directory, self.token_copy, self.readiness.port)
+        joined = await join(self.settings, body)
+        return _Prepared(binary, envoy, joined, Bootstrap.read(joined.bootstrap))
+
+    async def _with_envoy(self, prepared: _Prepared) -> int:
+        config = self.directory / "bootstrap.yaml"
+        write_private(config, prepared.joined.bootstrap)
+        deliver = self._deliver if prepared.bootstrap.token_is_reloaded else None
+        if deliver is not None:
+            deliver(current_token(self.settings))
+        envoy = await Envoy.start(prepared.binary, arguments(config, self.settings, self.log_level))
+        try:
+            log.info(
+                "Envoy %s started (pid %d); readiness on port %d",
+                prepared.version.version,
+                envoy.pid,
+                self.readiness.port,
             )
-            code = await supervise(envoy, admin, orders, settings.drain_time, readiness.terminating)
-            watcher.cancel()
-        return code
-    finally:
-        await envoy.kill()
+            admin = Admin(prepared.bootstrap.admin)
+            self.readiness.running(admin)
+            await self.readiness.also_on(admin.host)
+            async with asyncio.TaskGroup() as tasks:
+                token = "" if self.settings.token else self.settings.token_path
+                watcher = tasks.create_task(watch(token, deliver), name="token file")
+                code = await supervise(envoy, admin, self.orders, self.settings.drain_time, self.readiness.terminating)
+                watcher.cancel()
+            return code
+        finally:
+            await envoy.kill()
 
-
-def request_body(
-    settings: Settings, proxy: Proxy, envoy: EnvoyVersion, directory: Path, readiness_port: int
-) -> Mapping[str, Any]:
-    """What is asked of the control plane, without token and CA. Field names are Kuma's."""
-    body = {
-        "mesh": proxy.mesh,
-        "name": proxy.name,
-        "proxyType": proxy.type,
-        "dataplaneTokenPath": settings.token_path,
-        "dataplaneResource": proxy.resource,
-        "version": {
-            "kumaDp": {"version": COMPATIBLE_VERSION, "gitTag": "", "gitCommit": "", "buildDate": ""},
-            "envoy": {"version": envoy.version, "build": envoy.build, "kumaDpCompatible": envoy.compatible},
-        },
-        "dynamicMetadata": {"HOST_IP": settings.host_ip} if settings.host_ip else {},
-        "dnsPort": settings.dns_port,
-        "readinessPort": readiness_port,
-        "operatingSystem": "linux" if sys.platform == "linux" else sys.platform,
-        "features": list(settings.features),
-        "resources": {"maxHeapSizeBytes": settings.max_memory_bytes or memory_limit()},
-        "workdir": str(directory),
-        "metricsResources": {"certPath": settings.metrics_cert_path, "keyPath": settings.metrics_key_path},
-        "systemCaPath": settings.system_ca_path or system_ca_path(),
-        "ipv6Enabled": settings.ipv6 and has_ipv6(),
-        "spireResources": {"socketPath": settings.spire_socket_path},
-    }
-    optional = ("dataplaneTokenPath", "dataplaneResource")
-    return {key: value for key, value in body.items() if value or key not in optional}
-
-
-def _with_token_file(settings: Settings, directory: Path, proxy: Proxy) -> Settings:
-    """Envoy may have to read the token itself, so a token given as text gets a file; the path is made absolute."""
-    if settings.token:
-        path = directory / proxy.name
-        write_private(path, settings.token.strip().encode())
-        return replace(settings, token_path=str(path))
-    return replace(settings, token_path=str(Path(settings.token_path).absolute())) if settings.token_path else settings
+    def _deliver(self, token: str) -> None:
+        write_private(self.token_copy, token.encode())
 
 
 def _unexpected(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

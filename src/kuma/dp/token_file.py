@@ -1,5 +1,8 @@
 """Watching the token file of a running proxy.
 
+Where the control plane lets Envoy read the token itself, Envoy reads a copy in the work directory: without the line
+break at the end that most files have and no header may have, and never a token that is half written.
+
 A changed file is looked at every few seconds rather than by notification: one ``stat`` works on every file system and
 through the links by which Kubernetes swaps mounted files.
 """
@@ -20,8 +23,14 @@ log = logging.getLogger("kuma.dp.token")
 _SECONDS: Final = 5.0
 
 
-async def watch(path: str, *, envoy_reads_it: bool, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-    """Say what a changed token means, each time it changes. Never ends; with no path there is nothing to do."""
+async def watch(
+    path: str, deliver: Callable[[str], None] | None, pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> None:
+    """
+    Hand a changed token to ``deliver``; with none, say that this Envoy keeps the old one.
+
+    Never ends; with no path there is nothing to do.
+    """
     if not path:
         return
     seen = _state(path)
@@ -32,11 +41,13 @@ async def watch(path: str, *, envoy_reads_it: bool, pause: Callable[[float], Awa
             continue
         seen = now
         try:
-            read_token(path)
+            token = read_token(path)
+            if deliver is not None:
+                deliver(token)
         except ConfigInvalid as error:
             log.warning("the token file changed: %s", error)
             continue
-        if envoy_reads_it:
+        if deliver is not None:
             log.info("the token file changed; Envoy uses it from its next connection to the control plane on")
         else:
             log.warning(

@@ -50,15 +50,17 @@ def work_dir(given: str) -> Iterator[Path]:
 
 def write_private(path: Path, data: bytes) -> None:
     """
-    Write a file that only its owner may read.
+    Write a file that only its owner may read; a reader sees the old content or the new, never a part.
 
     Raises:
         ConfigInvalid: it cannot be written.
     """
+    new = path.with_name(f".{path.name}.new")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o600)
             file.write(data)
+        new.replace(path)
     except OSError as error:
         raise ConfigInvalid(f"--work-dir: cannot write {path}: {error.strerror}") from error

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol, Self
 
-import grpc
+import grpc  # type: ignore[import-untyped] # grpcio ships no types
 import h2.config
 import h2.connection
 import h2.events

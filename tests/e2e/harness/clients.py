@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import grpc
+import grpc  # type: ignore[import-untyped] # grpcio ships no types
 import httpx2
 
 from tests.e2e.harness.applications import STREAM, UNARY
@@ -51,7 +51,7 @@ def http1(port: int) -> str:
 def http2_answer(port: int) -> HttpAnswer:
     """Any answer over HTTP/2 without TLS."""
     try:
-        with httpx2.Client(http1=False, http2=True, timeout=_SECONDS, trust_env=False, verify=False) as client:  # noqa: S501 # no TLS is spoken
+        with httpx2.Client(http1=False, http2=True, timeout=_SECONDS, trust_env=False, verify=False) as client:
             response = client.get(f"http://127.0.0.1:{port}/")
             assert response.http_version == "HTTP/2"
             return HttpAnswer(response.status_code, response.text, dict(response.headers))

@@ -112,7 +112,7 @@ class Program:
         self.kill()
         for pid in family:
             try:
-                wait_until(lambda pid=pid: not _alive(pid), f"process {pid} is gone", seconds=3)  # type: ignore[misc] # a bound default
+                wait_until(lambda pid=pid: not _alive(pid), f"process {pid} is gone", seconds=1)  # type: ignore[misc] # a bound default
             except AssertionError:
                 os.kill(pid, signal.SIGKILL)
 

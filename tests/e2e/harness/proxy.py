@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 from pathlib import Path
 
 from tests.e2e.harness import documents
@@ -13,6 +14,14 @@ from tests.e2e.harness.documents import Inbound
 from tests.e2e.harness.ports import free_port
 from tests.e2e.harness.processes import Program, command, descendants, environment
 from tests.e2e.harness.waiting import wait_until
+
+
+class Given(Enum):
+    """How kuma-dp is told which proxy it is."""
+
+    FILE = auto()
+    NAME = auto()
+    TEMPLATE_ON_STDIN = auto()
 
 
 class Proxy:
@@ -31,6 +40,7 @@ class Proxy:
         drain: str = "1s",
         env: Mapping[str, str] | None = None,
         flags: Sequence[str] = (),
+        given: Given = Given.FILE,
     ) -> None:
         self.name = name
         self.mesh = mesh
@@ -53,13 +63,21 @@ class Proxy:
         self._arguments = (
             f"--cp-address={control_plane.dp_url}",
             "--dns-enabled=false",
-            f"--dataplane-file={self.resource}",
+            *self._resource_flags(given),
             f"--dataplane-token-file={self.token_file}",
             f"--drain-time={drain}",
             "--concurrency=1",
             *flags,
         )
+        self._stdin = ""
+        if given is Given.TEMPLATE_ON_STDIN:
+            self._stdin = self.resource.read_text().replace(f"name: {name}\n", "name: {{ name }}\n")
         self._program: Program | None = None
+        self.may_refuse = False
+
+    @property
+    def launched(self) -> bool:
+        return self._program is not None
 
     @property
     def program(self) -> Program:
@@ -72,8 +90,18 @@ class Proxy:
             [*command("kuma-dp"), "run", *self._arguments],
             log=self.directory / "kuma-dp.log",
             env=environment(self.directory, self._env),
+            stdin=self._stdin,
         )
         return self
+
+    def _resource_flags(self, given: Given) -> tuple[str, ...]:
+        match given:
+            case Given.FILE:
+                return (f"--dataplane-file={self.resource}",)
+            case Given.NAME:
+                return (f"--name={self.name}", f"--mesh={self.mesh}")
+            case Given.TEMPLATE_ON_STDIN:
+                return ("--dataplane-file=-", f"--dataplane-var=name={self.name}")
 
     def start(self, *, seconds: float = 20) -> Proxy:
         """Start, and wait until it has joined and listens."""

@@ -155,6 +155,22 @@ def test_a_closed_pipe_is_quiet(cp, home):
     assert (result.stdout, result.stderr) == ("{\n", "")
 
 
+def test_characters_that_cannot_be_shown_or_sent(cp, home):
+    """A poor terminal gets an escape, an argument in another encoding a sentence."""
+    cp.answer("GET", "/meshes/x", {"type": "Mesh", "name": "ü€"})
+    config = _configured(home, cp.url)
+    for name, code, text in (("x", 0, b"\\u20ac"), (b"\xff", 1, b"Error: an argument is not UTF-8 text")):
+        result = subprocess.run(
+            [*RUN, "get", "mesh", name, "--config-file", config],
+            env={**_environment(home), "PYTHONIOENCODING": "latin-1"},
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        assert result.returncode == code
+        assert text in result.stdout + result.stderr
+
+
 def test_a_full_disk_is_said(home):
     """Output that cannot be written is a failure."""
     with open("/dev/full", "w") as full:  # noqa: PTH123 - a device

@@ -128,12 +128,21 @@ async def test_a_refusal_cannot_write_on_the_terminal():
 
 async def test_what_may_pass_is_tried_again():
     """Errors of the control plane, a Dataplane that is not there yet, answers that are none."""
-    answers = _in_turn((500, b""), (404, b""), (404, b"404: Page Not Found"), (200, b"{}"), (200, b"["), accepted(b"x"))
+    answers = _in_turn(
+        (500, b""),
+        (408, b""),
+        (429, b"busy"),
+        (404, b""),
+        (404, b"404: Page Not Found"),
+        (200, b"{}"),
+        (200, b"["),
+        accepted(b"x"),
+    )
     with ControlPlane(answers) as control_plane:
         joined = await join(_settings(control_plane, {"KUMA_CONTROL_PLANE_CA_CERT": pem()}), BODY)
 
     assert joined.bootstrap == b"x"
-    assert len(control_plane.requests) == 6
+    assert len(control_plane.requests) == 8
 
 
 async def test_the_token_file_is_read_for_every_attempt(tmp_path: Path):

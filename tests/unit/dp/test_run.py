@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -49,9 +50,10 @@ class _Running:
 
     def envoy(self) -> int:
         """The process id of its Envoy, once there is one."""
-        return self.until(self._envoy, "Envoy runs")
+        return self.until(self.envoy_now, "Envoy runs")
 
-    def _envoy(self) -> int:
+    def envoy_now(self) -> int:
+        """The process id of its Envoy, 0 without one."""
         try:
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         except FileNotFoundError:
@@ -101,7 +103,7 @@ def _running(control_plane, *args, env=None, name="web-1"):
         envoy = 0
         try:
             yield running
-            envoy = running._envoy()
+            envoy = running.envoy_now()
         finally:
             process.kill()
             process.wait()
@@ -116,20 +118,19 @@ def _alive(pid: int) -> bool:
         return False
 
 
-async def _ready(port: int) -> bytes:
+def _ready(port: int) -> bytes:
     try:
-        return (await request(Peer("127.0.0.1", port), "GET", "/ready", timeout=2)).body
+        return asyncio.run(request(Peer("127.0.0.1", port), "GET", "/ready", timeout=2)).body
     except HttpError:
         return b""
 
 
-async def test_a_proxy_joins_becomes_ready_and_ends_cleanly():
+def test_a_proxy_joins_becomes_ready_and_ends_cleanly():
     """Token only, no CA file; on SIGTERM it drains, exits with 0 and leaves nothing behind."""
     with ControlPlane() as control_plane, _running(control_plane) as proxy:
         envoy = proxy.envoy()
         port = proxy.port
-        while await _ready(port) != b"LIVE\n":
-            assert _alive(envoy)
+        proxy.until(lambda: _ready(port) == b"LIVE\n", "Envoy is ready")
         (asked,) = control_plane.requests
         (workdir,) = proxy.folder.glob("kuma-dp-*")
         modes = {file.name: file.stat().st_mode & 0o777 for file in workdir.iterdir() if file.is_file()}
@@ -143,7 +144,7 @@ async def test_a_proxy_joins_becomes_ready_and_ends_cleanly():
         assert token(CaFingerprint=fingerprint()) not in proxy.text()
         assert b"KUMA_DATAPLANE_RUNTIME_TOKEN" not in environment
 
-    assert modes == {"bootstrap.yaml": 0o600, "web-1": 0o600}
+    assert modes == {"bootstrap.yaml": 0o600}
     assert asked["workdir"] == str(workdir)
     assert asked["readinessPort"] == port
     assert asked["version"]["envoy"]["kumaDpCompatible"] is True
@@ -151,7 +152,7 @@ async def test_a_proxy_joins_becomes_ready_and_ends_cleanly():
     assert asked["dataplaneTokenPath"] == f"{workdir}/web-1"
 
 
-async def test_draining_is_announced_before_envoy_ends():
+def test_draining_is_announced_before_envoy_ends():
     """Readiness says TERMINATING while open connections go on."""
     with ControlPlane() as control_plane, _running(control_plane, "--drain-time", "1h") as proxy:
         envoy = proxy.envoy()
@@ -159,7 +160,7 @@ async def test_draining_is_announced_before_envoy_ends():
         proxy.process.send_signal(signal.SIGTERM)
         proxy.until_logged("draining for 1h0m0s")
 
-        assert await _ready(port) == b"TERMINATING\n"
+        assert _ready(port) == b"TERMINATING\n"
         assert _alive(envoy)
 
         proxy.process.send_signal(signal.SIGTERM)
@@ -221,12 +222,12 @@ def test_sigusr2_drains_and_stays():
 
 def test_a_refusal_reaches_the_user_in_one_sentence():
     """With exit code 1 and no trace of the program's inside."""
-    with ControlPlane(lambda _: (422, b'mesh: mesh "x" does not exist')) as control_plane:
-        with _running(control_plane) as proxy:
-            assert proxy.exit_code() == 1
-            assert "Error: the control plane at https://localhost" in proxy.text()
-            assert 'mesh: mesh "x" does not exist' in proxy.text()
-            assert "Traceback" not in proxy.text()
+    refuse = ControlPlane(lambda _: (422, b'mesh: mesh "x" does not exist'))
+    with refuse as control_plane, _running(control_plane) as proxy:
+        assert proxy.exit_code() == 1
+        assert "Error: the control plane at https://localhost" in proxy.text()
+        assert 'mesh: mesh "x" does not exist' in proxy.text()
+        assert "Traceback" not in proxy.text()
 
 
 def test_a_taken_readiness_port_is_told_to_the_control_plane():
@@ -281,6 +282,7 @@ def test_envoy_starts_with_the_real_bootstrap(reloadable):
             (workdir,) = proxy.folder.glob("kuma-dp-*")
             proxy.until((workdir / "kuma-envoy-admin.sock").exists, "Envoy's admin socket is there")
             assert _alive(envoy)
+            assert (workdir / "web-1").exists() == reloadable
             proxy.process.send_signal(signal.SIGTERM)
 
             assert proxy.exit_code() == 0

@@ -35,7 +35,7 @@ def test_impossible_directories_are_named(given):
 
 
 def test_private_files_are_private_from_the_first_byte(tmp_path: Path):
-    """Also when a readable file was there before; and no link is followed."""
+    """Also when a readable file was there before; and a link is replaced, not followed."""
     file = tmp_path / "token"
     file.write_text("old")
     file.chmod(0o644)
@@ -45,5 +45,14 @@ def test_private_files_are_private_from_the_first_byte(tmp_path: Path):
     assert file.read_bytes() == b"new"
 
     (tmp_path / "link").symlink_to(file)
+    write_private(tmp_path / "link", b"x")
+
+    assert not (tmp_path / "link").is_symlink()
+    assert file.read_bytes() == b"new"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link", "token"]
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path):
+    """With the reason."""
     with pytest.raises(ConfigInvalid, match="cannot write"):
-        write_private(tmp_path / "link", b"x")
+        write_private(tmp_path / "none" / "x", b"x")

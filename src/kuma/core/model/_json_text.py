@@ -25,6 +25,10 @@ class Limits:
     nodes: int = 1_000_000
 
 
+class TooDeep(BadRequest):
+    """Nested deeper than the limit, if the text is JSON at all."""
+
+
 # A string without end is taken to the end of the text: looking for another start in it would take quadratic time.
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _SMALLEST_INTEGER, _LARGEST_INTEGER = -(2**63), 2**64 - 1
@@ -70,7 +74,7 @@ def _check_json_depth(text: str, limit: int) -> None:
         if bracket in "[{":
             depth += 1
             if depth > limit:
-                raise BadRequest(f"{place(text, match.start())}: {too_deep(limit)}")
+                raise TooDeep(f"{place(text, match.start())}: {too_deep(limit)}")
         elif bracket != '"':
             depth -= 1
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import yaml
 
 from kuma.core.errors import BadRequest
-from kuma.core.model._json_text import Limits, check_size, checked_bytes, read_json
+from kuma.core.model._json_text import Limits, TooDeep, check_size, checked_bytes, read_json
 from kuma.core.model._yaml_text import YamlReader, dump_yaml, yaml_problem
 
 __all__ = ["DEFAULT_LIMITS", "Limits", "dump_yaml", "parse_document", "parse_documents", "parse_json"]
@@ -38,8 +38,8 @@ def parse_documents(text: str, limits: Limits = DEFAULT_LIMITS) -> list[Any]:
     if text.lstrip()[:1] in ("{", "["):
         try:
             return [read_json(text, limits)]
-        except json.JSONDecodeError:
-            pass  # YAML in flow style
+        except (json.JSONDecodeError, TooDeep):
+            pass  # YAML in flow style, where brackets may stand in single quotes and comments
     reader = YamlReader(data, limits)
     try:
         return reader.documents()

@@ -79,8 +79,10 @@ class MeshSnapshot:
     policies: Mapping[str, tuple[Resource[Any], ...]] = field(default_factory=dict)
     issued: Mapping[str, bool] = field(default_factory=dict)
     joining: frozenset[str] = frozenset()
+    known_at: float = 0.0
+    """When its newest change became known, on the caller's monotonic clock."""
 
-    def apply(self, changes: Changes, revision: int) -> MeshSnapshot:
+    def apply(self, changes: Changes, revision: int, known_at: float = 0.0) -> MeshSnapshot:
         """The mesh after these changes; costs what the changes touch."""
         draft = _Draft(self)
         for name, proxy in changes.proxies.items():
@@ -93,6 +95,7 @@ class MeshSnapshot:
             self,
             settings=settings,
             revision=revision,
+            known_at=known_at,
             trust=self.trust if settings.roots == self.settings.roots and self.revision else _trust(settings),
             policies=_with(self.policies, changes.policies),
             **draft.finish(settings),

@@ -50,7 +50,7 @@ class ServerTls:
     """
     What servers show and what clients need to trust it.
 
-    ``ca_pem`` is empty and ``fingerprint`` None where the operator's own chain holds no CA: then tokens carry no
+    ``names`` are the host names and addresses in the certificate. ``ca_pem`` is empty and ``fingerprint`` None where the operator's own chain holds no CA: then tokens carry no
     fingerprint. ``renew_at`` is None for the operator's certificates, which are theirs to renew.
     """
 
@@ -58,6 +58,7 @@ class ServerTls:
     key_file: Path
     ca_pem: bytes = field(repr=False)
     fingerprint: str | None
+    names: tuple[str, ...] = ()
     renew_at: datetime | None = None
 
 
@@ -114,7 +115,7 @@ def _ensure(work_dir: Path, authority: CertificateAuthority, names: Sequence[str
             "set KUMA_GENERAL_WORK_DIR to a directory that kuma-cp may write"
         ) from error
     renewal = renew_at(chain[0].not_valid_before_utc, chain[0].not_valid_after_utc)
-    return ServerTls(cert_file, key_file, authority.pem, authority.fingerprint, renewal)
+    return ServerTls(cert_file, key_file, authority.pem, authority.fingerprint, _names(chain[0]), renewal)
 
 
 def _own(cert_file: Path, key_file: Path) -> ServerTls:
@@ -134,10 +135,19 @@ def _own(cert_file: Path, key_file: Path) -> ServerTls:
         raise ConfigInvalid(f"the TLS key file {key_file} cannot be used: {error}") from error
     if not belongs(chain[0], key):
         raise ConfigInvalid(f"the TLS key file {key_file} is not the key of the certificate in {cert_file}")
-    anchor = top_authority(chain)
+    anchor, names = top_authority(chain), _names(chain[0])
     if anchor is None:
-        return ServerTls(cert_file, key_file, b"", None)
-    return ServerTls(cert_file, key_file, anchor.public_bytes(serialization.Encoding.PEM), fingerprint(anchor))
+        return ServerTls(cert_file, key_file, b"", None, names)
+    return ServerTls(cert_file, key_file, anchor.public_bytes(serialization.Encoding.PEM), fingerprint(anchor), names)
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    addresses = (str(address) for address in found.get_values_for_type(x509.IPAddress))
+    return (*found.get_values_for_type(x509.DNSName), *addresses)
 
 
 def top_authority(chain: Sequence[x509.Certificate]) -> x509.Certificate | None:

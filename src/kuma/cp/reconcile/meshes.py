@@ -78,7 +78,7 @@ class Meshes:
         self._advanced = asyncio.Condition()
         self.ready = asyncio.Event()
         self.published = 0
-        self.coalesced = 0
+        self.changes = 0
 
     @property
     def revision(self) -> int:
@@ -111,7 +111,7 @@ class Meshes:
         if state is None or state.snapshot.revision == 0:
             return
         before = state.snapshot
-        state.snapshot = before.apply(Changes(joining=joining, issued=issued), before.revision)
+        state.snapshot = before.apply(Changes(joining=joining, issued=issued), before.revision, _now())
         self._tell(mesh, state)
 
     async def reached(self, revision: int) -> None:
@@ -135,7 +135,7 @@ class Meshes:
                     observer(changes)
                 current = [change.after for change in changes if change.after is not None]
                 gone = [change.key for change in changes if change.after is None]
-                self.coalesced += len(changes)
+                self.changes += len(changes)
                 await self._take(current, gone, changes[-1].revision)
                 await asyncio.sleep(max(0.0, CHURN_PAUSE - (loop.time() - started)))
 
@@ -182,7 +182,7 @@ class Meshes:
                 return
             changes = completed
         before = state.snapshot
-        state.snapshot = before.apply(changes, revision)
+        state.snapshot = before.apply(changes, revision, _now())
         self.published += 1
         self._tell(mesh, state)
 
@@ -261,3 +261,7 @@ def _joined(one: Changes, other: Changes) -> Changes:
         {**one.joining, **other.joining},
         other.settings or one.settings,
     )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,6 +72,8 @@ class Stream:
     """Its Envoy has just started and does not listen yet."""
     problem: str = ""
     """Why the proxy keeps what it had, empty when all is well."""
+    sent_at: dict[str, float] = field(default_factory=dict)
+    """Per type, when the change in its last response became known."""
     judged: tuple[Certificate | None, MeshSettings] | None = None
     """For which certificate and settings the proxy was found to serve."""
     ended: bool = False
@@ -82,10 +84,37 @@ class Stream:
         self.wake.set()
 
 
-class Streams:
-    """All connected proxies of this control plane instance."""
+@dataclass(slots=True)
+class Counts:
+    """What passed over all streams, by type, since the start."""
 
-    def __init__(self, meshes: Meshes, planner: Planner, identities: Identities, wire: Wire, clock: Clock) -> None:
+    sent: Counter[str] = field(default_factory=Counter)
+    sent_bytes: Counter[str] = field(default_factory=Counter)
+    acknowledged: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    generated: int = 0
+    failed: int = 0
+    certificates: int = 0
+
+
+class Streams:
+    """
+    All connected proxies of this control plane instance.
+
+    ``delivered`` is told, with each ACK, how many seconds ago the change it answers became known.
+    """
+
+    def __init__(
+        self,
+        meshes: Meshes,
+        planner: Planner,
+        identities: Identities,
+        wire: Wire,
+        clock: Clock,
+        delivered: Callable[[float], None],
+    ) -> None:
+        self._delivered = delivered
+        self.counts = Counts()
         self._meshes = meshes
         self._planner = planner
         self._identities = identities
@@ -108,7 +137,22 @@ class Streams:
         """How many distinct sets of outbounds the proxies of a mesh share."""
         return len({id(stream.plan.outbounds) for stream in self._by_mesh[mesh] if stream.plan is not None})
 
-    def of_mesh(self, mesh: str) -> Iterable[Stream]:
+    def certificate_runway(self, mesh: str) -> float | None:
+        """Seconds until the first certificate of a connected proxy ends; None when there is none."""
+        ends = [
+            certificate.not_after
+            for stream in self.of_mesh(mesh)
+            for certificate in stream.certificates.values()
+            if certificate.backend
+        ]
+        return (min(ends) - self._clock()).total_seconds() if ends else None
+
+    def end_all(self) -> None:
+        """Close every stream: the control plane stops."""
+        for stream in tuple(self._by_key.values()):
+            stream.end()
+
+    def of_mesh(self, mesh: str) -> tuple[Stream, ...]:
         """The streams of a mesh."""
         return tuple(self._by_mesh.get(mesh, ()))
 
@@ -182,6 +226,7 @@ class Streams:
             proxy = state.snapshot.proxies.get(stream.key.name, proxy)
             stream.plan = self._planner.plan(state.snapshot, proxy, stream.traits, stream.plan)
             desired = _unique(stream.plan.desired(stream.secrets))
+            self.counts.generated += 1
         except Exception as error:  # noqa: BLE001 - one proxy's fault must not stop the others
             self._failed(stream, error)
             return
@@ -190,6 +235,7 @@ class Streams:
         self._observe_readiness(stream, state)
 
     def _failed(self, stream: Stream, error: Exception) -> None:
+        self.counts.failed += 1
         reason = str(error) if isinstance(error, MeshError) else f"unexpected: {error!r}"
         if reason != stream.problem:
             log.error(
@@ -221,6 +267,7 @@ class Streams:
             return
         for name, certificate in wanted.items():
             if stream.certificates.get(name) is not certificate:
+                self.counts.certificates += not certificate.secret.held
                 heapq.heappush(self._renewals, (certificate.renew_at, next(self._tiebreak), stream, name))
                 self._due.set()
         stream.certificates = wanted
@@ -256,9 +303,15 @@ class Streams:
                     stream.outbox.append(message)
                     stream.wake.set()
                     stream.observation.sent(type_url)
+                    stream.sent_at[type_url] = stream.plan.snapshot.known_at if stream.plan is not None else 0.0
+                    self.counts.sent[type_url] += 1
+                    self.counts.sent_bytes[type_url] += len(message)
                 case Acked(type_url):
                     stream.observation.acknowledged(type_url, self._clock())
+                    self.counts.acknowledged[type_url] += 1
+                    self._delivered(max(0.0, asyncio.get_running_loop().time() - stream.sent_at[type_url]))
                 case Nacked(type_url, version, message):
+                    self.counts.rejected[type_url] += 1
                     log.warning(
                         "proxy refused its configuration and keeps the last one",
                         mesh=stream.key.mesh,

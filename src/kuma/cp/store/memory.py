@@ -49,6 +49,10 @@ class MemoryStore:
         self._require_open()
         return Contents(self._revision, tuple(self._stored[key].record for key in sorted(self._stored)))
 
+    async def revision(self) -> int:
+        self._require_open()
+        return self._revision
+
     async def write(self, batch: Sequence[Put | Delete], *, author: Author, now: datetime) -> tuple[Change, ...]:
         self._require_open()
         planned = plan(
@@ -81,15 +85,11 @@ class MemoryStore:
         return entries - len(self._log)
 
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[tuple[Change, ...]]]:
-        return self._subscribers.subscribe(self._current)
+        return self._subscribers.subscribe(self.revision)
 
     async def close(self) -> None:
         self._closed = True
         self._subscribers.end()
-
-    async def _current(self) -> int:
-        self._require_open()
-        return self._revision
 
     def _replace(self, key: Key, stored: Stored | None) -> None:
         former = self._stored.pop(key, None)

@@ -127,6 +127,10 @@ class Store(Protocol):
         """All records with the revision they stand at, read consistently."""
         ...
 
+    async def revision(self) -> int:
+        """The newest committed revision; equal revisions mean equal contents."""
+        ...
+
     async def write(self, batch: Sequence[Put | Delete], *, author: Author, now: datetime) -> tuple[Change, ...]:
         """
         Commit a batch, durable when this returns; gives its changes in revision order, each with its own revision.

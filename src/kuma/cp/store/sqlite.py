@@ -86,6 +86,9 @@ class SqliteStore:
     async def contents(self) -> Contents:
         return await self._read(lambda c: Contents(self._rows.revision(c), self._rows.all(c)))
 
+    async def revision(self) -> int:
+        return await self._read(self._rows.revision)
+
     async def write(self, batch: Sequence[Put | Delete], *, author: Author, now: datetime) -> tuple[Change, ...]:
         operations = tuple(batch)
         return await self._writer.submit(lambda connection: self._commit(connection, operations, author, now))
@@ -104,7 +107,7 @@ class SqliteStore:
         return trimmed
 
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[tuple[Change, ...]]]:
-        return self._subscribers.subscribe(lambda: self._read(self._rows.revision))
+        return self._subscribers.subscribe(self.revision)
 
     async def close(self) -> None:
         self._closed = True

@@ -64,6 +64,7 @@ def test_json_is_read_where_yaml_is():
     """A JSON file needs no flag, also with characters that YAML escapes differently."""
     assert parse_document('{"a": "\\ud83d\\ude00", "b": [1, 2.0, null]}') == {"a": "😀", "b": [1, 2.0, None]}
     assert parse_document("{a: b}") == {"a": "b"}
+    assert parse_document("{a: '" + "[" * 200 + "'}") == {"a": "[" * 200}
 
 
 def test_anchors_and_merge_keys_work():

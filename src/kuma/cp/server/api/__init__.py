@@ -24,7 +24,7 @@ __all__ = ["rest_api"]
 
 def rest_api(backends: Backends, registry: CollectorRegistry) -> Api:
     """The application; one serves both ports. Its metrics are added to ``registry``."""
-    derived = Derived(backends.resources, backends.now)
+    derived = Derived(backends.resources, backends.now, backends.config.metrics.mesh.min_resync_interval)
     reading = Reading(backends, derived)
     resources = ResourceRoutes(backends, reading)
     tokens = TokenRoutes(backends)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import format_datetime
+from traceback import format_exception
 from typing import Final
 
 import structlog
@@ -92,7 +93,7 @@ class Api:
             response = await self._routed(request, trace)
         except ClientDisconnect:
             raise
-        except Exception as error:  # the last line of defence: what is not in the table is a 500 and is logged
+        except Exception as error:  # noqa: BLE001 - the last line of defence: what is not in the table is a 500 and is logged
             response = self._failure(request, trace, error)
         for name, value in self._cors.headers(request.headers.get("origin")).items():
             response.headers[name] = value
@@ -185,11 +186,12 @@ class Api:
         return b"".join(chunks)
 
     def _failure(self, request: Request, trace: _Trace, error: Exception) -> Response:
-        request_id = self._backends.new_request_id()
-
         def report() -> str:
+            request_id = self._backends.new_request_id()
+            # As text: a log that prints the values of variables would print what the caller sent.
+            trail = "".join(format_exception(error))
             log.error(
-                "request failed", request_id=request_id, method=request.method, path=_shown(request), exc_info=error
+                "request failed", request_id=request_id, method=request.method, path=_shown(request), traceback=trail
             )
             return request_id
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from kuma.core.errors import NotFound
 from kuma.core.model.kinds import BY_NAME, KINDS, Kind, Scope
@@ -22,7 +23,10 @@ from kuma.core.resources.serviceinsight.compute import compute as compute_servic
 from kuma.core.resources.serviceinsight.spec import ServiceInsight
 from kuma.cp.server.api.ports import Resources
 
-_COUNTED = tuple(kind for kind in KINDS if kind.scope is Scope.MESH and not kind.read_only)
+_PAUSE: Final = 10
+"""Times the cost of computing, until it is done again."""
+
+_COUNTED: Final = tuple(kind for kind in KINDS if kind.scope is Scope.MESH and not kind.read_only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +60,37 @@ class Derived:
     The figures of now.
 
     Computed off the event loop, by one caller at a time for all who wait; an unchanged store gives the same objects.
+    While a large store keeps changing they may be late: by a multiple of what computing them costs, so that readers
+    cannot take more than a fraction of the machine, and by ``latest`` at most.
     """
 
-    def __init__(self, resources: Resources, now: Callable[[], datetime]) -> None:
+    def __init__(self, resources: Resources, now: Callable[[], datetime], latest: timedelta) -> None:
         self._resources = resources
         self._now = now
+        self._latest = latest.total_seconds()
         self._lock = asyncio.Lock()
         self._revision = -1
-        self._figures = Figures(datetime.min, (), {})
+        self._fresh_until = 0.0
+        self._figures = Figures(datetime.fromtimestamp(0, UTC), (), {})
 
     async def figures(self) -> Figures:
-        """The figures at the store's present revision."""
-        revision = await self._resources.revision()
-        if revision == self._revision:
+        """The figures at the store's present revision, or a moment ago."""
+        if await self._is_current():
             return self._figures
         async with self._lock:
-            # Who held the lock may have computed what is wanted. What is read is never older than the revision.
-            revision = await self._resources.revision()
-            if revision != self._revision:
+            if not await self._is_current():  # who held the lock may have computed what is wanted
+                # Read before the contents: these are then never older than the revision they are kept under.
+                revision = await self._resources.revision()
+                started = time.monotonic()
                 contents = await self._contents()
                 self._figures = await asyncio.to_thread(_figures, contents, self._now())
                 self._revision = revision
+                ended = time.monotonic()
+                self._fresh_until = ended + min((ended - started) * _PAUSE, self._latest)
         return self._figures
+
+    async def _is_current(self) -> bool:
+        return time.monotonic() < self._fresh_until or await self._resources.revision() == self._revision
 
     async def list(self, kind: Kind) -> tuple[Resource[Any], ...]:
         """All of a derived kind of global scope."""

@@ -1,4 +1,4 @@
-"""A resource as the API shows it: Kuma's envelope in both forms, and the object a cluster would hold (``format=k8s``)."""
+"""A resource as the API shows it: Kuma's envelope in both forms, and what a cluster would hold (``format=k8s``)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def universal(resource: Resource[Any]) -> dict[str, Any]:
     """The envelope."""
     kind = resource.kind
     body = head(kind.name, kind, resource.meta)
-    spec = resource.spec.to_json()
+    spec: dict[str, Any] = resource.spec.to_json()
     if kind.form is Form.LEGACY:
         return body | spec | body  # metadata first, and no field of a spec can take its place
     body["spec"] = spec

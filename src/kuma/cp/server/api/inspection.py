@@ -12,12 +12,12 @@ from starlette.responses import Response
 
 from kuma.core.errors import BadRequest, NotFound
 from kuma.core.model.kinds import BY_NAME, KINDS, Kind
-from kuma.core.model.resource import Key, Resource
+from kuma.core.model.resource import Resource
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.cp.server.api.call import Call, json_reply
 from kuma.cp.server.api.envelope import head, reference
-from kuma.cp.server.api.matching import InboundConfs, KindRules, SubsetConf, rules_for, selects
+from kuma.cp.server.api.matching import InboundConfs, KindRules, OrderedConf, SubsetConf, rules_for, selects
 from kuma.cp.server.api.paging import by_meta, page_of
 from kuma.cp.server.api.ports import Backends
 from kuma.cp.server.api.reading import RETRIEVE_ONE, Reading
@@ -156,45 +156,42 @@ def _as_json(call: Call) -> bool:
 
 
 def _rules_body(rules: KindRules) -> dict[str, Any]:
+    known = {policy.meta.key: reference(policy.meta) for policy in rules.policies}
+
+    def subset(rule: SubsetConf) -> dict[str, Any]:
+        return {
+            "conf": rule.merged.conf.to_json(),
+            "matchers": [{"key": tag.key, "not": tag.negated, "value": tag.value} for tag in rule.subset],
+            "origin": [known[key] for key in rule.merged.origins],
+        }
+
+    def ordered(rule: OrderedConf) -> dict[str, Any]:
+        body: dict[str, Any] = {"conf": [rule.conf]}
+        if rule.match is not None:
+            body["match"] = rule.match
+        return body | {"origin": [{"resourceMeta": known[key]} for key in rule.origins]}
+
     return {
-        "fromRules": [_from_rules(one) for one in rules.inbounds if one.subsets],
-        "inboundRules": [_inbound_rules(one) for one in rules.inbounds if one.ordered],
+        "fromRules": [
+            {"inbound": _inbound(one), "rules": [subset(rule) for rule in one.subsets]}
+            for one in rules.inbounds
+            if one.subsets
+        ],
+        "inboundRules": [
+            {"inbound": _inbound(one), "rules": [ordered(rule) for rule in one.ordered]}
+            for one in rules.inbounds
+            if one.ordered
+        ],
         "toResourceRules": [],
-        "toRules": [_subset_rule(one) for one in rules.to],
+        "toRules": [subset(rule) for rule in rules.to],
         "type": rules.kind,
         "warnings": [],
-    }
-
-
-def _from_rules(confs: InboundConfs) -> dict[str, Any]:
-    return {"inbound": _inbound(confs), "rules": [_subset_rule(one) for one in confs.subsets]}
-
-
-def _inbound_rules(confs: InboundConfs) -> dict[str, Any]:
-    rules = []
-    for one in confs.ordered:
-        body: dict[str, Any] = {"conf": [one.conf]}
-        if one.match is not None:
-            body["match"] = one.match
-        rules.append(body | {"origin": [{"resourceMeta": _origin(key)} for key in one.origins]})
-    return {"inbound": _inbound(confs), "rules": rules}
-
-
-def _subset_rule(rule: SubsetConf) -> dict[str, Any]:
-    return {
-        "conf": rule.merged.conf.to_json(),
-        "matchers": [{"key": tag.key, "not": tag.negated, "value": tag.value} for tag in rule.subset],
-        "origin": [_origin(key) for key in rule.merged.origins],
     }
 
 
 def _inbound(confs: InboundConfs) -> dict[str, Any]:
     name = {"name": confs.inbound.name} if confs.inbound.name else {}
     return name | {"port": confs.inbound.port, "tags": dict(confs.inbound.tags)}
-
-
-def _origin(key: Key) -> dict[str, Any]:
-    return {"labels": {}, "mesh": key.mesh, "name": key.name, "type": key.kind}
 
 
 def _legacy_items(dataplane: Resource[Dataplane], rules: KindRules) -> Iterator[dict[str, Any]]:

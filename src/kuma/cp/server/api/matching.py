@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kuma.core.model.kinds import BY_NAME
 from kuma.core.model.labels import SERVICE_TAG
 from kuma.core.model.resource import Resource
 from kuma.core.policies import BY_KIND
@@ -97,6 +98,9 @@ def _to(kind: str, chosen: Selected) -> tuple[SubsetConf, ...]:
 
 
 def _inbounds(kind: str, chosen: Selected, dataplane: Resource[Dataplane]) -> Iterator[InboundConfs]:
+    traits = BY_NAME[kind].policy
+    if traits is None or not (traits.from_ or traits.rules):
+        return
     inbounds = facts.networking(dataplane.spec).inbound
     for inbound, policies in zip(inbounds, chosen.by_inbound, strict=True):
         rules = inbound_rules(BY_KIND[kind], policies)

@@ -95,7 +95,7 @@ class Inspector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What ``GET /`` tells. ``cluster_id`` gives an empty text until the store has one; ``gui`` is its path or empty."""
+    """What ``GET /`` tells. ``cluster_id`` gives an empty text until the store has one; ``gui`` is a path or empty."""
 
     hostname: str
     instance_id: str

@@ -72,8 +72,8 @@ class Reading:
             )
         if kind.read_only:
             raise MethodNotAllowed(
-                f"On zone control plane you can only modify zone resources; {kind.name} is written by the control plane "
-                "itself and can only be read\n"
+                f"On zone control plane you can only modify zone resources; {kind.name} is written by the control "
+                "plane itself and can only be read\n"
             )
 
 

@@ -1,4 +1,4 @@
-"""What the control plane tells about itself: index, settings, caller, kinds, and where to find a resource by its KRI."""
+"""What the control plane tells about itself: index, settings, caller and kinds; and a resource by its KRI."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class SystemRoutes:
         kind = _BY_SHORT_NAME.get(parts[1]) if len(parts) == _KRI_PARTS and parts[0] == "kri" else None
         if kind is None or (kind.scope is Scope.MESH) != bool(parts[2]) or not parts[5]:
             raise BadRequest(
-                "bad request: not a KRI; it reads kri_<short name of the type>_<mesh>_<zone>_<namespace>_<name>_<section>"
+                "bad request: not a KRI; one reads kri_<short name of type>_<mesh>_<zone>_<namespace>_<name>_<section>"
             )
         self._backends.access.check_read(call.user, kind)
         resource = await self._known_as(kind, parts)

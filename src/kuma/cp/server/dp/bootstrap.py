@@ -45,7 +45,7 @@ class BootstrapServer:
     Answers bootstrap requests.
 
     ``host_names`` are those of the server's certificate: a proxy that reached it by another name could not verify it.
-    Empty when a host is configured in ``params`` (``bootstrapServer.params.xdsHost``), which is then used for all.
+    They do not matter when a host is configured for all proxies (``bootstrapServer.params.xdsHost``).
     """
 
     def __init__(self, store: Store, params: BootstrapParams, host_names: Collection[str]) -> None:
@@ -81,7 +81,7 @@ class BootstrapServer:
     async def _bootstrap(self, request: BootstrapRequest, scope: Scope) -> tuple[str, str]:
         """The bootstrap as YAML, and the proxy's address."""
         host = _without_port(scope.authority or str(scope.headers.get("host", "")))
-        if self._host_names and host not in self._host_names:
+        if not self._params.xds_host and not any(_covers(name, host) for name in self._host_names):
             names = ", ".join(sorted(self._host_names))
             raise BadRequest(
                 f"A data plane proxy is trying to connect to the control plane using {host!r} address, but the certificate "
@@ -121,6 +121,13 @@ class BootstrapServer:
             raise InvalidResource.of("dataplaneResource", "is not an object")
         brought: Dataplane = decode_json("Dataplane", {k: v for k, v in document.items() if k not in META_FIELDS})
         return brought
+
+
+def _covers(name: str, host: str) -> bool:
+    """Whether a certificate's name holds for a host; ``*.example.com`` holds for one label more."""
+    if name.startswith("*."):
+        return host.partition(".")[2].lower() == name[2:].lower()
+    return name.lower() == host.lower()
 
 
 def _services_mode(spec: bytes) -> MeshServicesMode:

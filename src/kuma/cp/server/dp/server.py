@@ -80,7 +80,7 @@ class DataplaneServer:
         try:
             await self._server.serve()
         finally:
-            self._server.stop()
+            self._server.stop()  # type: ignore[no-untyped-call]
 
     async def _serve(self, scope: Any, exchange: Any) -> None:
         try:

@@ -1,0 +1,443 @@
+"""The composition root of kuma-cp: the only module that knows all parts, starts them and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import secrets
+import ssl
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+import structlog
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from kuma.core.errors import ConfigInvalid, StoreUnavailable
+from kuma.core.identity.claims import UserClaims
+from kuma.core.snapshot.plan import Planner
+from kuma.core.version import NAME, VERSION
+from kuma.core.xds.bootstrap import BootstrapParams
+from kuma.core.xds.generate import Generator
+from kuma.core.xds.health import ProbeDefaults
+from kuma.core.xds.wire import Wire
+from kuma.cp.access.control import Access, Allowed, StaticAccess
+from kuma.cp.ca.authorities import Authorities
+from kuma.cp.ca.authority import CertificateAuthority
+from kuma.cp.certificates.machine import addresses, host_name
+from kuma.cp.certificates.server import ServerTls, ensure_server_tls, own_server_tls
+from kuma.cp.certificates.stored import CONTROL_PLANE_CA, ENVOY_ADMIN_CA, ensure_stored_authority
+from kuma.cp.config import Config, with_tls
+from kuma.cp.config.sections.tokens import MeshedValidator, Validator
+from kuma.cp.metrics import ControlPlaneCollector, Identity, LoopLag, delivery_histogram
+from kuma.cp.reconcile.admin import EnvoyAdminClient
+from kuma.cp.reconcile.identities import Identities
+from kuma.cp.reconcile.insights import Insights
+from kuma.cp.reconcile.inspection import Inspection
+from kuma.cp.reconcile.meshes import Meshes
+from kuma.cp.reconcile.registration import Registration
+from kuma.cp.reconcile.streams import Streams
+from kuma.cp.resources import Resources
+from kuma.cp.resources.defaults import Wishes, cluster_id, create_defaults
+from kuma.cp.server.api import rest_api
+from kuma.cp.server.api.ports import Backends, Instance
+from kuma.cp.server.diagnostics import Diagnostics, LogLevels
+from kuma.cp.server.dp.ads import AdsServer
+from kuma.cp.server.dp.bootstrap import BootstrapServer
+from kuma.cp.server.dp.hds import HdsServer
+from kuma.cp.server.dp.server import DataplaneServer
+from kuma.cp.server.listening import HttpServer, TimeLimits
+from kuma.cp.server.sockets import check_port, server_context
+from kuma.cp.store.opening import open_store
+from kuma.cp.store.port import Store
+from kuma.cp.tokens.issuer import TokenIssuer
+from kuma.cp.tokens.keys import SigningKeys
+from kuma.cp.tokens.kinds import TokenKind
+from kuma.cp.tokens.material import StaticKey, read_public_key
+from kuma.cp.tokens.verifier import TokenVerifier, Trust
+
+_STOP_WITHIN: Final = timedelta(seconds=3)
+_TRIM_EVERY: Final = timedelta(minutes=10)
+_LAG_PROBE_SECONDS: Final = 0.5
+_ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - Kuma listens everywhere; see docs/security.md
+_GC_THRESHOLD: Final = 50_000
+
+log = structlog.get_logger("kuma-cp")
+
+
+@dataclass(frozen=True, slots=True)
+class _Security:
+    """Keys, certificates and who may do what."""
+
+    keys: SigningKeys
+    issuer: TokenIssuer
+    verifier: TokenVerifier
+    authorities: Authorities
+    admin_authority: CertificateAuthority
+    tls: ServerTls
+    access: Access
+
+
+def _new_id() -> str:
+    return str(uuid4())
+
+
+def utc_now() -> datetime:
+    """The clock of the program."""
+    return datetime.now(UTC)
+
+
+async def serve(config: Config, levels: LogLevels, stop: asyncio.Event) -> None:
+    """
+    Run the control plane until ``stop``.
+
+    ``config`` is autoconfigured, but for the certificate files.
+
+    Raises:
+        ConfigInvalid: a setting cannot be carried out (a port is taken, a certificate is unusable).
+        StoreUnavailable: the store cannot be opened.
+    """
+    store = await open_store(
+        config.store.type,
+        path=Path(config.store.sqlite.path),
+        key_text=config.store.encryption.key,
+        key_file=Path(config.store.encryption.key_file),
+    )
+    try:
+        await _ControlPlane(config, levels, store).run(stop)
+    finally:
+        await store.close()
+
+
+class _ControlPlane:
+    """One instance, wired."""
+
+    def __init__(self, config: Config, levels: LogLevels, store: Store) -> None:
+        self._config = config
+        self._levels = levels
+        self._store = store
+        self._ready = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._instance_id = f"{host_name()}-{secrets.token_hex(2)}"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start everything, wait, stop everything."""
+        security = await self._security()
+        config = with_tls(self._config, str(security.tls.cert_file), str(security.tls.key_file))
+        self._check_ports(config)
+        resources = Resources(
+            self._store,
+            utc_now,
+            zone=config.multizone.zone.name,
+            environment=config.environment,
+            unsafe_delete=config.store.unsafe_delete,
+        )
+        await self._create_defaults(config, security)
+        this_cluster = await cluster_id(self._store, new_id=_new_id, now=utc_now())
+
+        meshes = Meshes(self._store, security.authorities)
+        meshes.observe(security.keys.observe)
+        meshes.observe(security.authorities.observe)
+        registry = _registry()
+        planner = Planner(Generator(config.ipam.known_internal_cidrs))
+        streams = Streams(
+            meshes,
+            planner,
+            Identities(security.authorities, security.admin_authority),
+            Wire(self._instance_id),
+            utc_now,
+            delivery_histogram(registry).observe,
+        )
+        insights = Insights(
+            self._store,
+            self._instance_id,
+            utc_now,
+            lambda key: (state := meshes.state(key.mesh)) is not None and key.name in state.snapshot.proxies,
+            flush_interval=config.xds_server.dataplane_status_flush_interval,
+            limit=config.metrics.dataplane.subscription_limit,
+        )
+        await insights.close_stale()
+        registration = Registration(
+            self._store,
+            resources,
+            security.verifier,
+            utc_now,
+            require_token=config.dp_server.authn.dp_proxy.type != "none",
+            deregistration_delay=config.xds_server.dataplane_deregistration_delay,
+        )
+        health = self._health(config, meshes, registration)
+        lag = LoopLag()
+        registry.register(
+            ControlPlaneCollector(
+                Identity(self._instance_id, this_cluster), meshes, streams, health if health is not None else (), lag
+            )
+        )
+        api = rest_api(
+            Backends(
+                config=config,
+                instance=Instance(host_name(), self._instance_id, lambda: this_cluster),
+                resources=resources,
+                access=security.access,
+                issuer=security.issuer,
+                envoy_admin=EnvoyAdminClient(streams, security.admin_authority, utc_now),
+                inspector=Inspection(meshes, streams, planner),
+                verify_user=_user_check(security.verifier) if config.api_server.authn.type == "tokens" else None,
+                ca_fingerprint=security.tls.fingerprint or "",
+                now=utc_now,
+                new_request_id=lambda: secrets.token_hex(8),
+            ),
+            registry,
+        )
+        dataplanes = DataplaneServer(
+            _ALL_ADDRESSES,
+            config.dp_server.port,
+            security.tls,
+            config.dp_server.tls_min_version,
+            config.dp_server.read_header_timeout.total_seconds(),
+            bootstrap_server=self._bootstrap(config, security),
+            ads_server=AdsServer(streams, registration, insights, security.admin_authority.pem, self._instance_id),
+            hds_server=health,
+        )
+        diagnostics = Diagnostics(lambda: self._ready, registry, self._levels)
+
+        async with asyncio.TaskGroup() as group:
+            self._start(group, "meshes", meshes.run())
+            await meshes.ready.wait()
+            self._start(group, "insights", insights.run())
+            self._start(group, "registration", registration.run())
+            self._start(group, "streams", streams.run())
+            self._start(group, "change log", self._trim(config))
+            self._start(group, "event loop lag", _watch_lag(lag))
+            self._start(group, "dp server", dataplanes.run())
+            servers = await self._listen(config, api, diagnostics)
+            _settle_memory()
+            self._ready = True
+            self._greet(config, security)
+            await stop.wait()
+            log.info("stopping")
+            self._ready = False
+            for server in servers:
+                await server.close(_STOP_WITHIN)
+            streams.end_all()
+            for task in reversed(self._tasks):
+                task.cancel()
+        log.info("stopped")
+
+    def _start(self, group: asyncio.TaskGroup, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(group.create_task(work, name=name))
+
+    async def _create_defaults(self, config: Config, security: _Security) -> None:
+        if config.defaults.skip_tenant_resources:
+            return
+        authn = config.api_server.authn
+        wishes = Wishes(
+            mesh=not config.defaults.skip_mesh_creation,
+            user_tokens=authn.type == "tokens",
+            admin_token=authn.tokens.bootstrap_admin_token and authn.tokens.enable_issuer,
+        )
+        made = await create_defaults(
+            self._store,
+            security.keys,
+            security.issuer,
+            wishes=wishes,
+            zone=config.multizone.zone.name,
+            environment=config.environment,
+            clock=utc_now,
+        )
+        if made.mesh:
+            log.info("created the mesh 'default' with its policies")
+
+    async def _security(self) -> _Security:
+        config, now = self._config, utc_now()
+        authority = await ensure_stored_authority(self._store, CONTROL_PLANE_CA, now=now)
+        if config.general.tls_cert_file:
+            tls = await own_server_tls(Path(config.general.tls_cert_file), Path(config.general.tls_key_file))
+        else:
+            tls = await ensure_server_tls(
+                Path(config.general.work_dir), authority, hosts=[host_name()], addresses=addresses(), now=now
+            )
+        keys = SigningKeys(self._store)
+        authn = config.dp_server.authn
+        validators: dict[TokenKind, Validator | MeshedValidator] = {
+            TokenKind.USER: config.api_server.authn.tokens.validator,
+            TokenKind.DATAPLANE: authn.dp_proxy.dp_token.validator,
+            TokenKind.ZONE: authn.zone_proxy.zone_token.validator,
+        }
+        trust = {kind: Trust(one.use_secrets, _static_keys(one.public_keys)) for kind, one in validators.items()}
+        enabled = {
+            TokenKind.USER: config.api_server.authn.tokens.enable_issuer,
+            TokenKind.DATAPLANE: authn.dp_proxy.dp_token.enable_issuer,
+            TokenKind.ZONE: authn.zone_proxy.zone_token.enable_issuer,
+        }
+        return _Security(
+            keys,
+            TokenIssuer(keys, new_id=_new_id, enabled=enabled),
+            TokenVerifier(keys, trust=trust, store_in_memory=config.store.type == "memory"),
+            Authorities(self._store),
+            await ensure_stored_authority(self._store, ENVOY_ADMIN_CA, now=now),
+            tls,
+            Access(_static_access(config)),
+        )
+
+    def _bootstrap(self, config: Config, security: _Security) -> BootstrapServer:
+        params = config.bootstrap_server.params
+        return BootstrapServer(
+            self._store,
+            BootstrapParams(
+                xds_host=params.xds_host,
+                xds_port=params.xds_port,
+                ca=security.tls.ca_pem.decode(),
+                token_required=config.dp_server.authn.dp_proxy.type != "none",
+                reloadable_tokens=config.dp_server.authn.enable_reloadable_tokens,
+                delta_default=config.experimental.delta_xds,
+                hds=config.dp_server.hds.enabled,
+                xds_connect_timeout=params.xds_connect_timeout,
+                xds_max_receive_message_bytes=params.xds_grpc_max_receive_message_bytes,
+                admin_address=params.admin_address,
+                admin_port=params.admin_port,
+                admin_unix_socket=params.envoy_admin_unix_socket,
+                admin_access_log_path=params.admin_access_log_path,
+                readiness_port=params.readiness_port,
+                gateway_max_connections=config.proxy.gateway.global_downstream_max_connections,
+            ),
+            security.tls.names,
+        )
+
+    def _health(self, config: Config, meshes: Meshes, registration: Registration) -> HdsServer | None:
+        settings = config.dp_server.hds
+        if not settings.enabled:
+            return None
+        checks = settings.check_defaults
+        defaults = ProbeDefaults(
+            report_interval=settings.interval,
+            interval=checks.interval,
+            timeout=checks.timeout,
+            no_traffic_interval=checks.no_traffic_interval,
+            healthy_threshold=checks.healthy_threshold,
+            unhealthy_threshold=checks.unhealthy_threshold,
+        )
+        return HdsServer(self._store, meshes, registration, utc_now, defaults)
+
+    def _check_ports(self, config: Config) -> None:
+        api = config.api_server
+        if api.http.enabled:
+            check_port("HTTP API", api.http.interface, api.http.port)
+        if api.https.enabled:
+            check_port("HTTPS API", api.https.interface, api.https.port)
+        check_port("data plane", _ALL_ADDRESSES, config.dp_server.port)
+        check_port("diagnostics", _ALL_ADDRESSES, config.diagnostics.server_port)
+
+    async def _listen(self, config: Config, api: Any, diagnostics: Any) -> list[HttpServer]:
+        settings = config.api_server
+        limits = TimeLimits(settings.read_header_timeout, settings.write_timeout, settings.idle_timeout)
+        servers: list[HttpServer] = []
+
+        async def listen(application: Any, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+            servers.append(await HttpServer.listen(application, host.strip("[]"), port, tls=tls, limits=limits))
+
+        if settings.http.enabled:
+            await listen(api, settings.http.interface, settings.http.port)
+        if settings.https.enabled:
+            await listen(api, settings.https.interface, settings.https.port, server_context(settings.https))
+        context = server_context(config.diagnostics) if config.diagnostics.tls_enabled else None
+        await listen(diagnostics, _ALL_ADDRESSES, config.diagnostics.server_port, context)
+        return servers
+
+    async def _trim(self, config: Config) -> None:
+        settings = config.store.change_log
+        while True:
+            await asyncio.sleep(_TRIM_EVERY.total_seconds())
+            try:
+                await self._store.trim(now=utc_now(), max_age=settings.max_age, max_entries=settings.max_entries)
+            except StoreUnavailable as error:
+                log.warning("the change log is trimmed later", reason=str(error))
+
+    def _greet(self, config: Config, security: _Security) -> None:
+        api = config.api_server
+        log.info(
+            "ready",
+            name=NAME,
+            version=VERSION,
+            mode="standalone" if config.is_standalone else config.mode,
+            store=config.store.type,
+            work_dir=config.general.work_dir,
+            api=f"http://localhost:{api.http.port}" if api.http.enabled else f"https://localhost:{api.https.port}",
+            dp_server=f"https://localhost:{config.dp_server.port}",
+            ca_fingerprint=security.tls.fingerprint,
+        )
+        if api.authn.type == "tokens" and api.authn.tokens.bootstrap_admin_token and api.http.enabled:
+            log.info(
+                "the admin user token is read, on this host only, with: "
+                f"curl -s http://localhost:{api.http.port}/global-secrets/admin-user-token | jq -r .data | base64 -d"
+            )
+        if _static_access(config).writes_are_open and not _is_loopback(api.http.interface, api.https.interface):
+            log.warning(
+                "anyone who reaches the API may change resources; to close it set "
+                "KUMA_ACCESS_STATIC_WRITE_RESOURCES_GROUPS=mesh-system:admin"
+            )
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
+
+
+def _settle_memory() -> None:
+    """What exists now stays: keep it out of garbage collections, and collect less often than for short scripts."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 20, 20)
+
+
+async def _watch_lag(lag: LoopLag) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + _LAG_PROBE_SECONDS
+        await asyncio.sleep(_LAG_PROBE_SECONDS)
+        lag.highest = max(lag.highest, loop.time() - due)
+
+
+def _user_check(verifier: TokenVerifier) -> Callable[[str], Coroutine[Any, Any, UserClaims]]:
+    async def check(token: str) -> UserClaims:
+        return (await verifier.verify_user(token, now=utc_now())).claims
+
+    return check
+
+
+def _static_keys(public_keys: Any) -> tuple[StaticKey, ...]:
+    """
+    The verification keys of the settings.
+
+    Raises:
+        ConfigInvalid: a key file cannot be read.
+    """
+    found: list[StaticKey] = []
+    for one in public_keys:
+        try:
+            pem = one.key.encode() if one.key else Path(one.key_file).read_bytes()
+        except OSError as error:
+            raise ConfigInvalid(f"the public key file {one.key_file} cannot be read: {error.strerror}") from error
+        try:
+            found.append(StaticKey(one.kid, read_public_key(pem), getattr(one, "mesh", "")))
+        except ValueError as error:
+            raise ConfigInvalid(f"the public key with kid {one.kid!r} cannot be used: {error}") from error
+    return tuple(found)
+
+
+def _static_access(config: Config) -> StaticAccess:
+    static = config.access.static
+    return StaticAccess(
+        **{
+            name: Allowed(getattr(static, name).users, getattr(static, name).groups)
+            for name in StaticAccess.__dataclass_fields__
+        }
+    )
+
+
+def _is_loopback(*interfaces: str) -> bool:
+    return all(one.strip("[]") in {"127.0.0.1", "::1", "localhost"} for one in interfaces)

@@ -1,0 +1,163 @@
+"""The ``kuma-cp`` command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from kuma.core.errors import ConfigInvalid, MeshError
+from kuma.core.version import COMPATIBLE_VERSION, NAME, PRODUCT, VERSION
+
+_UNKNOWN = "unknown"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--log-level", type=click.Choice(["off", "info", "debug"]), default="info", show_default=True)
+@click.option("--log-output-path", type=click.Path(path_type=Path), help="write logs to this file, not to stderr")
+@click.option("--log-max-size", type=click.IntRange(1), default=100, show_default=True, help="MB before a log rotates")
+@click.option("--log-max-retained-files", type=click.IntRange(0), default=1000, show_default=True)
+@click.option("--log-max-age", type=click.IntRange(1), default=30, show_default=True, help="days to keep rotated logs")
+@click.pass_context
+def root(
+    context: click.Context,
+    log_level: str,
+    log_output_path: Path | None,
+    log_max_size: int,
+    log_max_retained_files: int,
+    log_max_age: int,
+) -> None:
+    """The control plane of the mesh."""
+    context.obj = (log_level, log_output_path, log_max_size, log_max_retained_files, log_max_age)
+
+
+@root.command()
+@click.option("-c", "--config-file", type=click.Path(path_type=Path), help="settings (YAML or JSON)")
+@click.pass_context
+def run(context: click.Context, config_file: Path | None) -> None:
+    """Run the control plane until SIGTERM."""
+    import structlog  # noqa: PLC0415 - `kuma-cp --help` stays fast
+
+    from kuma.cp.certificates.machine import addresses  # noqa: PLC0415
+    from kuma.cp.config import autoconfigure, load  # noqa: PLC0415
+    from kuma.cp.logs import LogFile, configure  # noqa: PLC0415
+    from kuma.cp.server.diagnostics.levels import LogLevels  # noqa: PLC0415
+
+    level, path, size, files, age = context.obj
+    levels = LogLevels()
+    try:
+        configure(level, levels, file=None if path is None else LogFile(path, size, files, age))
+    except OSError as error:
+        _fail(f"the log file {path} cannot be written: {error.strerror}")
+    try:
+        loaded = load(config_file, os.environ)
+        outside = next((one for one in addresses() if not one.startswith("127.") and ":" not in one), None)
+        config = autoconfigure(loaded.config, home=str(Path.home()), address=outside)
+    except MeshError as error:
+        _fail(str(error))
+    for sentence in loaded.deprecations:
+        click.echo(f"Deprecated: {sentence}")
+    log = structlog.get_logger("kuma-cp")
+    for sentence in loaded.warnings:
+        log.warning(sentence)
+    _run(config, levels)
+
+
+def _run(config: object, levels: object) -> None:
+    import structlog  # noqa: PLC0415
+    import uvloop  # noqa: PLC0415
+
+    from kuma.cp.app import serve  # noqa: PLC0415
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        signals = 0
+
+        def stopping() -> None:
+            nonlocal signals
+            signals += 1
+            stop.set()
+            if signals > 1:
+                # Asked twice: go now. Every acknowledged write is on disk already.
+                os._exit(1)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopping)
+        await serve(config, levels, stop)  # type: ignore[arg-type]
+
+    try:
+        uvloop.run(main())
+    except MeshError as error:
+        _fail(str(error))
+    except BaseException as error:
+        known = error.split(MeshError)[0] if isinstance(error, BaseExceptionGroup) else None
+        if known is not None:
+            _fail("; ".join(str(one) for one in _leaves(known)))
+        structlog.get_logger("kuma-cp").exception("stopped by an unexpected failure")
+        _fail(f"unexpected failure ({error!r}); this is a fault in kuma-cp, the log has the details")
+
+
+def _leaves(group: BaseExceptionGroup[MeshError]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+@root.group()
+def migrate() -> None:
+    """Change the schema of the store."""
+
+
+@migrate.command()
+@click.option("-c", "--config-file", type=click.Path(path_type=Path), help="settings (YAML or JSON)")
+def up(config_file: Path | None) -> None:
+    """Bring the store's schema to this version."""
+    from kuma.cp.config import load  # noqa: PLC0415
+
+    try:
+        kind = load(config_file, os.environ).config.store.type
+        if kind != "sqlite":
+            raise ConfigInvalid(f"migrations are not supported for {kind.capitalize()} resource store")
+    except MeshError as error:
+        _fail(str(error))
+    click.echo(f"DB has already been migrated for {PRODUCT} {COMPATIBLE_VERSION} (SQLite migrates itself at start)")
+
+
+@root.command()
+@click.option("-a", "--detailed", is_flag=True, help="print everything")
+def version(*, detailed: bool) -> None:
+    """Print the version."""
+    if not detailed:
+        click.echo(f"{PRODUCT}: {COMPATIBLE_VERSION}")
+        return
+    rows = {
+        "Product": PRODUCT,
+        "Version": COMPATIBLE_VERSION,
+        "Git Tag": _UNKNOWN,
+        "Git Commit": _UNKNOWN,
+        "Build Date": _UNKNOWN,
+        "Release": f"{NAME} {VERSION}",
+    }
+    for name, value in rows.items():
+        click.echo(f"{name + ':':<15} {value}")
+
+
+def _fail(text: str) -> NoReturn:
+    click.echo(f"Error: {text}", err=True)
+    sys.exit(1)
+
+
+def main() -> None:
+    """Entry point."""
+    root(prog_name="kuma-cp")
+
+
+if __name__ == "__main__":
+    main()

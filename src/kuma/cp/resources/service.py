@@ -1,0 +1,246 @@
+"""Reading and writing resources: the one way in, used by the REST API and by proxies that bring their Dataplane.
+
+A write follows spec/api-server.md §4 step by step, because the order decides which error a caller sees. It is a full
+replacement; what a user wrote and everything the control plane adds become durable in one batch, or nothing does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from kuma.core.errors import Conflict, InvalidResource, MethodNotAllowed, NotFound, Violation
+from kuma.core.model.codec import encode_spec
+from kuma.core.model.kinds import Kind, Scope
+from kuma.core.model.resource import Key, Meta, Resource, definition
+from kuma.cp.resources import labels, names
+from kuma.cp.resources.contract import PLAIN, KindRules, Setting, Wanted
+from kuma.cp.resources.document import Document, differs_from_url, dropped, read
+from kuma.cp.resources.table import RULES
+from kuma.cp.store.decoding import resource_of
+from kuma.cp.store.port import Author, Delete, Put, Record, Store
+
+PROCESS: Final = "Could not process a resource"
+CREATE: Final = "Failed to create a resource"
+UPDATE: Final = "Failed to update a resource"
+RELABEL: Final = "Could not update a resource"
+DELETE: Final = "Could not delete a resource"
+MESH: Final = "Failed to retrieve Mesh"
+
+_ATTEMPTS: Final = 5
+"""How often a write is tried when only the control plane wrote in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The outcome of a write. ``warnings`` are sentences for the user."""
+
+    created: bool
+    warnings: tuple[str, ...]
+
+
+class Resources:
+    """
+    Stored resources, with the rules of writing them. Every method may raise ``StoreUnavailable``.
+
+    ``zone`` is the zone this control plane is, ``environment`` what ``kuma.io/env`` says. ``unsafe_delete`` lets a
+    Mesh be deleted while proxies are in it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Callable[[], datetime],
+        *,
+        zone: str = "default",
+        environment: str = "universal",
+        unsafe_delete: bool = False,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._setting = Setting(store, zone, environment, unsafe_delete)
+
+    async def get(self, kind: Kind, mesh: str, name: str) -> Resource[Any]:
+        """One resource; ``mesh`` is empty for global kinds. Raises ``NotFound``, titled if it is the mesh."""
+        key = _key(kind, mesh, name)
+        record = await self._store.find(key)
+        if record is None:
+            await self._mesh(kind, mesh)
+            raise _missing(key)
+        return resource_of(record)
+
+    async def list(self, kind: Kind, mesh: str | None = None) -> tuple[Resource[Any], ...]:
+        """All of a kind, of one mesh when given, by mesh then name."""
+        return tuple(map(resource_of, await self._store.list(kind.name, mesh)))
+
+    async def revision(self) -> int:
+        """The newest committed revision; equal revisions mean equal contents."""
+        return await self._store.revision()
+
+    async def put(
+        self,
+        kind: Kind,
+        mesh: str,
+        name: str,
+        document: Mapping[str, Any],
+        *,
+        author: Author,
+        allowed: Callable[[Kind], None],
+    ) -> Written:
+        """
+        Create or replace one resource by what a user wrote.
+
+        Raises:
+            NotFound: the mesh does not exist.
+            BadRequest, InvalidResource: the document, or what it asks for; all faults of one step are told at once.
+            AccessDenied: by ``allowed``, which is asked once the document is known to be well formed.
+            MethodNotAllowed: the kind is written by the control plane only.
+            Conflict: someone else wrote the resource at the same time.
+        """
+        _require_writable(kind)
+        home = await self._mesh(kind, mesh)
+        key = _key(kind, mesh, name)
+        parsed = _parse(key, kind, document)
+        record = await self._store.find(key)
+        _check(_meta_faults(kind, mesh, name, self._setting.zone, parsed), PROCESS)
+        allowed(kind)
+        rules = RULES.get(kind.name, PLAIN)
+        attempt = 1
+        while True:
+            stored = _readable(record)
+            draft = self._draft(kind, key, parsed, rules, record)
+            try:
+                return await self._write(rules, parsed, Wanted(draft, record, stored, home, self._clock()), author)
+            except Conflict:
+                # The control plane writes too (health of proxies, roots): that is no reason to bother the user.
+                home = await self._mesh(kind, mesh)
+                before, record = record, await self._store.find(key)
+                if attempt == _ATTEMPTS or not _same_to_users(rules, before, record):
+                    raise
+                attempt += 1
+
+    async def delete(
+        self, kind: Kind, mesh: str, name: str, *, author: Author, allowed: Callable[[Kind], None]
+    ) -> None:
+        """
+        Remove one resource and all it owns.
+
+        Raises:
+            NotFound: it does not exist, or its mesh does not (then titled).
+            AccessDenied: by ``allowed``.
+            InvalidResource: something still needs it; the text says what.
+            MethodNotAllowed: the kind is written by the control plane only.
+        """
+        _require_writable(kind)
+        await self._mesh(kind, mesh)
+        key = _key(kind, mesh, name)
+        if await self._store.find(key) is None:
+            raise _missing(key)
+        allowed(kind)
+        rules = RULES.get(kind.name, PLAIN)
+        try:
+            await rules.check_delete(self._setting, key.mesh, name)
+        except InvalidResource as error:
+            raise InvalidResource(error.violations, title=DELETE, detail=error.detail) from error
+        await self._store.write([Delete(key)], author=author, now=self._clock())
+
+    async def _mesh(self, kind: Kind, mesh: str) -> Record | None:
+        """The Mesh a resource lives in, None for global kinds."""
+        if kind.scope is Scope.GLOBAL:
+            return None
+        record = await self._store.find(Key("Mesh", "", mesh))
+        if record is None:
+            raise NotFound(f'Mesh "{mesh}" does not exist', title=MESH)
+        return record
+
+    def _draft(self, kind: Kind, key: Key, parsed: Document, rules: KindRules, record: Record | None) -> Resource[Any]:
+        """The resource with all its labels."""
+        computed = labels.compute(kind, key.mesh, self._setting.zone, self._setting.environment, parsed.labels)
+        computed |= rules.labels(parsed.spec)
+        if record is not None:
+            _check(labels.changed(record.labels, computed), RELABEL)
+        return Resource(Meta(key, computed), definition(kind.name).complete(parsed.spec))
+
+    async def _write(self, rules: KindRules, parsed: Document, wanted: Wanted, author: Author) -> Written:
+        record, draft = wanted.record, wanted.resource
+        title = CREATE if record is None else UPDATE
+        try:
+            prepared = await rules.prepare(self._setting, wanted)
+        except InvalidResource as error:
+            raise InvalidResource(error.violations, title=title, detail=error.detail) from error
+        key = draft.meta.key
+        put = Put(
+            key,
+            encode_spec(prepared.spec),
+            draft.meta.labels,
+            status=record.status if record else None,
+            owner=record.owner if record else Key("Mesh", "", key.mesh) if key.mesh else None,
+            expected_version=record.version if record else 0,
+        )
+        if prepared.companions or not _is_stored(put, record):
+            await self._store.write([put, *prepared.companions], author=author, now=wanted.now)
+        final = replace(draft, spec=prepared.spec)
+        told = (*definition(key.kind).warnings(final), *prepared.warnings, *dropped(parsed.unknown))
+        return Written(record is None, told)
+
+
+def _parse(key: Key, kind: Kind, document: Mapping[str, Any]) -> Document:
+    try:
+        parsed = read(kind, document)
+    except InvalidResource as error:
+        raise InvalidResource(error.violations, title=PROCESS) from error
+    resource = Resource(Meta(key, parsed.labels), parsed.spec)
+    _check(definition(kind.name).validate(resource), PROCESS)
+    return parsed
+
+
+def _meta_faults(kind: Kind, mesh: str, name: str, zone: str, parsed: Document) -> Iterator[Violation]:
+    yield from differs_from_url(kind, mesh, name, parsed)
+    yield from labels.validate(kind, mesh, zone, parsed.labels)
+    yield from names.resource_name(name)
+
+
+def _check(found: Iterator[Violation], title: str) -> None:
+    violations: Sequence[Violation] = tuple(found)
+    if violations:
+        raise InvalidResource(violations, title=title)
+
+
+def _require_writable(kind: Kind) -> None:
+    if kind.read_only:
+        raise MethodNotAllowed(f"{kind.name} is written by the control plane; it can only be read")
+
+
+def _readable(record: Record | None) -> Resource[Any] | None:
+    """The resource in a record; None also where it cannot be read: a write is how its user mends it."""
+    if record is None:
+        return None
+    try:
+        return resource_of(record)
+    except InvalidResource:
+        return None
+
+
+def _same_to_users(rules: KindRules, before: Record | None, after: Record | None) -> bool:
+    """Whether nothing that users write changed between two readings."""
+    if before is None or after is None:
+        return before is after
+    old, new = _readable(before), _readable(after)
+    if old is None or new is None:
+        return before.version == after.version
+    return before.labels == after.labels and rules.users_part(old.spec) == rules.users_part(new.spec)
+
+
+def _is_stored(put: Put, record: Record | None) -> bool:
+    return record is not None and put.spec == record.spec and put.labels == record.labels
+
+
+def _key(kind: Kind, mesh: str, name: str) -> Key:
+    return Key(kind.name, mesh if kind.scope is Scope.MESH else "", name)
+
+
+def _missing(key: Key) -> NotFound:
+    place = f' in mesh "{key.mesh}"' if key.mesh else ""
+    return NotFound(f'{key.kind} "{key.name}"{place} does not exist')

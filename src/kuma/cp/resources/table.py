@@ -1,0 +1,15 @@
+"""Which kinds have rules of their own, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from kuma.cp.resources import dataplane, mesh, secret
+from kuma.cp.resources.contract import KindRules
+
+RULES: Final[Mapping[str, KindRules]] = {
+    "Mesh": mesh.RULES,
+    "Dataplane": dataplane.RULES,
+    "Secret": secret.RULES,
+}

@@ -1,0 +1,126 @@
+"""Instances of a service come, go and share the work, and callers notice nothing they need not notice."""
+
+from __future__ import annotations
+
+import json
+
+from tests.e2e.harness import clients, documents
+from tests.e2e.harness.lab import Lab
+from tests.e2e.harness.load import Load
+from tests.e2e.harness.proxy import Proxy
+from tests.e2e.harness.waiting import stays, wait_until
+
+CONTROL_PLANE = {"KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY": "3s"}
+
+
+def backend(lab: Lab, name: str, mesh: str, *, drain: str = "1s") -> Proxy:
+    """An instance of the service ``backend``, not started."""
+    return lab.service(name, lab.http(name), "http", service="backend", mesh=mesh, drain=drain)
+
+
+def exists(lab: Lab, name: str, mesh: str) -> bool:
+    """Whether a Dataplane is stored."""
+    return lab.control_plane.api.request("GET", f"/meshes/{mesh}/dataplanes/{name}").status == 200
+
+
+def test_two_instances_share_the_calls(lab):
+    """Both instances answer, each a fair part."""
+    lab.mesh(documents.mesh("pair"))
+    backend(lab, "backend-1", "pair").start()
+    backend(lab, "backend-2", "pair").start()
+    caller = lab.proxy("caller", mesh="pair", calls=["backend"]).start()
+    port = caller.outbound("backend")
+    wait_until(lambda: {clients.http1(port) for _ in range(8)} == {"backend-1", "backend-2"}, "both answer")
+
+    answers = [clients.http1(port) for _ in range(60)]
+
+    assert 20 <= answers.count("backend-1") <= 40
+
+
+def test_instance_joins_and_leaves_under_load_and_no_call_fails(lab):
+    """A second instance takes part soon after it starts; when it drains and ends, no call fails."""
+    lab.mesh(documents.mesh("moving"))
+    backend(lab, "backend-1", "moving").start()
+    second = backend(lab, "backend-2", "moving", drain="6s")
+    caller = lab.proxy("caller", mesh="moving", calls=["backend"]).start()
+    port = caller.outbound("backend")
+    wait_until(lambda: clients.http1(port), "the first instance answers")
+
+    with Load(lambda: clients.http1(port)) as load:
+        load.run_for(10)
+        load.mark("the second instance starts")
+        second.start()
+        wait_until(lambda: load.answered_by("backend-2") > 5, "the second instance takes part", explain=load.story)
+        load.mark("the second instance is asked to end")
+        second.begin_draining()
+        assert second.program.wait(seconds=20) == 0
+        load.mark("the second instance has ended")
+        before = load.answered_by("backend-2")
+        load.run_for(20)
+
+    load.assert_no_failure()
+    assert load.answered_by("backend-2") == before
+    wait_until(lambda: not exists(lab, "backend-2", "moving"), "the second instance is forgotten")
+
+
+def test_killed_proxy_is_shown_offline_and_then_removed(lab):
+    """``kill -9`` of a proxy: Offline at once, gone after the delay; the other instance serves on."""
+    lab.mesh(documents.mesh("loss"))
+    backend(lab, "backend-1", "loss").start()
+    second = backend(lab, "backend-2", "loss").start()
+    caller = lab.proxy("caller", mesh="loss", calls=["backend"]).start()
+    wait_until(lambda: clients.http1(caller.outbound("backend")), "the service answers")
+
+    second.kill()
+
+    def status() -> str:
+        table = lab.control_plane.kumactl("inspect", "dataplanes", "--mesh", "loss")
+        return next((line for line in table.splitlines() if " backend-2 " in line), "")
+
+    wait_until(lambda: "Offline" in status(), "backend-2 is shown Offline", seconds=2.5)
+    overview = lab.control_plane.overview("backend-2", "loss")
+    assert "disconnectTime" in overview["dataplaneInsight"]["subscriptions"][-1]
+    wait_until(lambda: not exists(lab, "backend-2", "loss"), "backend-2 is removed", seconds=10)
+    assert {clients.http1(caller.outbound("backend")) for _ in range(10)} == {"backend-1"}
+    wait_until(
+        lambda: (
+            json.dumps(lab.control_plane.api.get("/mesh-insights/loss")).count('"offline"') == 0
+            or lab.control_plane.api.get("/mesh-insights/loss")["dataplanes"].get("offline", 0) == 0
+        ),
+        "the mesh counts nobody offline",
+    )
+
+
+def test_proxy_that_comes_back_soon_keeps_its_place(lab):
+    """A restart shorter than the delay does not remove the Dataplane."""
+    lab.mesh(documents.mesh("short"))
+    proxy = backend(lab, "backend-1", "short").start()
+    created = lab.control_plane.api.get("/meshes/short/dataplanes/backend-1")["creationTime"]
+
+    proxy.kill()
+    wait_until(lambda: not proxy.online, "shown offline")
+    proxy.start()
+
+    stays(lambda: exists(lab, "backend-1", "short"), "the Dataplane is stored", seconds=3.5)
+    assert lab.control_plane.api.get("/meshes/short/dataplanes/backend-1")["creationTime"] == created
+
+
+def test_second_proxy_with_a_name_waits_until_the_first_is_gone(lab):
+    """Two proxies with one name: the first goes on undisturbed, the second is told why and takes over later."""
+    lab.mesh(documents.mesh("twins"))
+    first = backend(lab, "backend-1", "twins").start()
+    caller = lab.proxy("caller", mesh="twins", calls=["backend"]).start()
+    port = caller.outbound("backend")
+    wait_until(lambda: clients.http1(port) == "backend-1", "the first answers")
+    connected = lab.control_plane.subscription("backend-1", "twins")["connectTime"]
+    application = lab.http("impostor")
+    second = lab.service("backend-1", application, "http", service="backend", mesh="twins", copy="-second")
+
+    second.launch()
+
+    second.program.wait_for_log("there is already an active stream from this node, try again later")
+    assert lab.control_plane.subscription("backend-1", "twins")["connectTime"] == connected
+    assert {clients.http1(port) for _ in range(10)} == {"backend-1"}
+    first.kill()
+    wait_until(lambda: clients.http1(port) == "impostor", "the second has taken over", seconds=40)
+    assert second.online
