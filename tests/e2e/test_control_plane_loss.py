@@ -88,7 +88,7 @@ def test_kill_loses_no_acknowledged_write(lab: Lab):
 
 
 def test_kill_loses_no_key_and_no_token(lab: Lab):
-    """After ``kill -9`` and restart old tokens join; the admin's token and the trust in the control plane are the same."""
+    """After ``kill -9`` and restart old tokens join; admin token, CA and fingerprint are the same."""
     control_plane = lab.own_control_plane()
     lab.mesh(documents.mesh("secure", builtin("ca-1")))
     old = control_plane.token("", "secure")

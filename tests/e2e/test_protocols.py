@@ -18,10 +18,10 @@ SERVICES = ("web", "web2", "rpc", "raw")
 
 def everything(lab: Lab, mesh: str) -> Proxy:
     """One proxy that offers a service of each protocol, and a second one that calls them all; the second."""
-    web, rpc, raw = lab.http("web-1"), lab.grpc("rpc-1"), lab.tcp("raw-1")
+    web, web2, rpc, raw = lab.http("web-1"), lab.http("web2-1"), lab.grpc("rpc-1"), lab.tcp("raw-1")
     inbounds = [
         Inbound("web", "http", free_port(), web.port),
-        Inbound("web2", "http2", free_port(), web.port),
+        Inbound("web2", "http2", free_port(), web2.port),
         Inbound("rpc", "grpc", free_port(), rpc.port),
         Inbound("raw", "tcp", free_port(), raw.port),
     ]
@@ -32,7 +32,7 @@ def everything(lab: Lab, mesh: str) -> Proxy:
 def assert_all_answer(caller: Proxy) -> None:
     """Every protocol reaches the instance behind the other proxy."""
     wait_until(lambda: clients.http1(caller.outbound("web")) == "web-1", "HTTP/1.1 is answered")
-    wait_until(lambda: clients.http2(caller.outbound("web2")) == "web-1", "HTTP/2 is answered")
+    wait_until(lambda: clients.http2(caller.outbound("web2")) == "web2-1", "HTTP/2 is answered")
     wait_until(lambda: clients.grpc_unary(caller.outbound("rpc")) == "rpc-1", "a unary gRPC call is answered")
     assert clients.grpc_stream(caller.outbound("rpc")) == "rpc-1"
     wait_until(lambda: clients.tcp(caller.outbound("raw")) == "raw-1", "raw bytes are answered")

@@ -50,7 +50,7 @@ from kuma.cp.server.dp.bootstrap import BootstrapServer
 from kuma.cp.server.dp.hds import HdsServer
 from kuma.cp.server.dp.server import DataplaneServer
 from kuma.cp.server.listening import HttpServer, TimeLimits
-from kuma.cp.server.sockets import check_port, server_context
+from kuma.cp.server.sockets import check_port, everywhere, server_context
 from kuma.cp.store.opening import open_store
 from kuma.cp.store.port import Store
 from kuma.cp.tokens.issuer import TokenIssuer
@@ -62,7 +62,6 @@ from kuma.cp.tokens.verifier import TokenVerifier, Trust
 _STOP_WITHIN: Final = timedelta(seconds=3)
 _TRIM_EVERY: Final = timedelta(minutes=10)
 _LAG_PROBE_SECONDS: Final = 0.5
-_ALL_ADDRESSES: Final = "0.0.0.0"  # noqa: S104 - Kuma listens everywhere; see docs/security.md
 _GC_THRESHOLD: Final = 50_000
 
 log = structlog.get_logger("kuma-cp")
@@ -192,7 +191,7 @@ class _ControlPlane:
             registry,
         )
         dataplanes = DataplaneServer(
-            _ALL_ADDRESSES,
+            everywhere(),
             config.dp_server.port,
             security.tls,
             config.dp_server.tls_min_version,
@@ -327,8 +326,8 @@ class _ControlPlane:
             check_port("HTTP API", api.http.interface, api.http.port)
         if api.https.enabled:
             check_port("HTTPS API", api.https.interface, api.https.port)
-        check_port("data plane", _ALL_ADDRESSES, config.dp_server.port)
-        check_port("diagnostics", _ALL_ADDRESSES, config.diagnostics.server_port)
+        check_port("data plane", everywhere(), config.dp_server.port)
+        check_port("diagnostics", everywhere(), config.diagnostics.server_port)
 
     async def _listen(self, config: Config, api: Any, diagnostics: Any) -> list[HttpServer]:
         settings = config.api_server
@@ -343,7 +342,7 @@ class _ControlPlane:
         if settings.https.enabled:
             await listen(api, settings.https.interface, settings.https.port, server_context(settings.https))
         context = server_context(config.diagnostics) if config.diagnostics.tls_enabled else None
-        await listen(diagnostics, _ALL_ADDRESSES, config.diagnostics.server_port, context)
+        await listen(diagnostics, "", config.diagnostics.server_port, context)
         return servers
 
     async def _trim(self, config: Config) -> None:

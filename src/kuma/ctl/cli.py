@@ -136,3 +136,7 @@ def show_help(ctx: click.Context, command: tuple[str, ...]) -> None:
 def main() -> NoReturn:
     """The console script."""
     root.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -196,3 +196,7 @@ def _failed(error: BaseException) -> int:
     )
     logging.getLogger("kuma.dp").debug("where it happened:", exc_info=error)
     return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -17,10 +17,11 @@ from prometheus_client import CollectorRegistry
 from kuma.core.errors import BadRequest, NotFound
 from kuma.core.identity.claims import UserClaims
 from kuma.core.model.codec import encode_spec
+from kuma.core.model.kinds import BY_NAME
 from kuma.core.model.resource import Key
 from kuma.core.resources.dataplaneinsight.spec import DataplaneInsight
 from kuma.core.resources.secret.spec import Secret
-from kuma.cp.access.control import Access
+from kuma.cp.access.control import Access, Allowed, StaticAccess
 from kuma.cp.config import Config
 from kuma.cp.resources import Resources
 from kuma.cp.server.api import rest_api
@@ -112,8 +113,6 @@ class ControlPlane:
         await self.put_record("DataplaneInsight", mesh, name, insight)
 
     async def user_token(self, name: str, *groups: str) -> str:
-        from datetime import timedelta
-
         claims = UserClaims(name, groups)
         return await self.issuer.issue_user_token(claims, valid_for=timedelta(hours=1), now=now())
 
@@ -126,7 +125,9 @@ _KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 _KEY_PEM = _KEY.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
 
 
-async def control_plane(config: Config | None = None, *, store: Store | None = None, keys: bool = True) -> ControlPlane:
+async def control_plane(
+    config: Config | None = None, *, store: Store | None = None, answer_within: float = 10.0
+) -> ControlPlane:
     """A control plane with the mesh ``default``."""
     config = config or Config()
     store = store or MemoryStore()
@@ -155,23 +156,16 @@ async def control_plane(config: Config | None = None, *, store: Store | None = N
         now=now,
         new_request_id=lambda: next(ids),
     )
-    made = ControlPlane(rest_api(backends, registry), store, resources, issuer, envoys, configs, registry)
-    async with made.client() as client:
-        answer = await client.put("/meshes/default", json={"type": "Mesh", "name": "default"})
-        assert answer.status_code == 201, answer.text
-    if keys:
-        for kind, mesh, name in (
-            ("GlobalSecret", "", "user-token-signing-key-1"),
-            ("GlobalSecret", "", "zone-token-signing-key-1"),
-        ):
-            await made.put_record(kind, mesh, name, Secret(data=_KEY_PEM))
+    made = ControlPlane(rest_api(backends, registry, answer_within=answer_within), store, resources, issuer, envoys, configs, registry)
+    mesh = {"type": "Mesh", "name": "default"}
+    await resources.put(BY_NAME["Mesh"], "", "default", mesh, author=CONTROL_PLANE, allowed=lambda _: None)
+    for kind, name in (("GlobalSecret", "user-token-signing-key-1"), ("GlobalSecret", "zone-token-signing-key-1")):
+        await made.put_record(kind, "", name, Secret(data=_KEY_PEM))
     return made
 
 
-def static_access(static: Any) -> Any:
+def static_access(static: Any) -> StaticAccess:
     """The access lists of the settings, as the control plane reads them."""
-    from kuma.cp.access.control import Allowed, StaticAccess
-
     return StaticAccess(
         **{name: Allowed(**getattr(static, name).model_dump()) for name in StaticAccess.__dataclass_fields__}
     )

@@ -1,8 +1,12 @@
 """What the API refuses, and how it says so."""
 
+import asyncio
+
 import pytest
+from structlog.testing import capture_logs
 
 from kuma.cp.config import Config
+from kuma.cp.store.memory import MemoryStore
 from tests.contract.api.control_plane import DATAPLANE, REMOTE, control_plane
 
 WEB = "/meshes/default/dataplanes/web-1"
@@ -14,7 +18,7 @@ def api_server(**settings):
     return Config(apiServer=settings)
 
 
-@pytest.mark.parametrize("path", ["/nope", "/meshes/default/meshgateways", "/versions", "/a" * 30, "//meshes"])
+@pytest.mark.parametrize("path", ["/nope", "/meshes/default/meshgateways", "/versions", "/a" * 30])
 async def test_an_unknown_path_is_a_plain_404(client, path):
     """kuma-dp knows this text, to tell a wrong port."""
     answer = await client.get(path)
@@ -145,12 +149,57 @@ async def test_what_the_control_plane_writes_can_only_be_read(client, kind, meth
 
 
 async def test_a_read_only_api_changes_nothing():
-    """apiServer.readOnly: reading goes on."""
-    cp = await control_plane()
-    object.__setattr__(cp.api, "_settings", cp.api._settings)
-    read_only = await control_plane(store=None)
-    async with read_only.client() as client:
+    """apiServer.readOnly: reading goes on, and the kinds say that they cannot be written."""
+    cp = await control_plane(api_server(readOnly=True))
+    async with cp.client() as client:
         assert (await client.get("/meshes")).status_code == 200
+        assert (await client.put(WEB, json=DATAPLANE)).status_code == 405
+        assert (await client.delete("/meshes/default")).status_code == 405
+        assert all(kind["readOnly"] for kind in (await client.get("/_resources")).json()["resources"])
+
+
+async def test_an_unexpected_error_tells_nothing_but_its_id(cp, client):
+    """No traceback, no message; the id is in the log."""
+
+    async def broken(*_args, **_options):
+        raise RuntimeError("the secret is 1234")
+
+    cp.envoys.fetch = broken
+    await client.put(WEB, json=DATAPLANE)
+    with capture_logs() as logs:
+        answer = await client.get(f"{WEB}/xds")
+
+    body = answer.json()
+    assert answer.status_code == 500
+    assert (body["title"], body["detail"]) == ("Could not execute admin operation", "Internal Server Error")
+    assert "1234" not in answer.text
+    assert [line["request_id"] for line in logs if line["event"] == "request failed"] == [body["instance"]]
+
+
+async def test_a_store_that_fails_is_503(cp, client):
+    """The store is ours to repair, not the caller's request."""
+    await cp.store.close()
+
+    answer = await client.get("/meshes")
+
+    assert (answer.status_code, answer.json()["title"]) == (503, "Service unavailable")
+
+
+class HangingStore(MemoryStore):
+    """A store whose lists never come."""
+
+    async def list(self, kind, mesh=None):
+        return await asyncio.Event().wait()
+
+
+async def test_a_store_that_hangs_is_503():
+    """An answer comes within the limit, however long the store takes."""
+    cp = await control_plane(store=HangingStore(), answer_within=0.05)
+    async with cp.client() as client:
+        answer = await client.get("/meshes")
+
+    assert answer.status_code == 503
+    assert "no answer within 0.05s" in answer.json()["detail"]
 
 
 async def test_a_refusal_is_json_whoever_calls():

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import structlog
 
-from kuma.core.errors import MeshError
 from kuma.core.model.resource import Key
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from kuma.cp.reconcile.identities import Certificate
@@ -176,7 +175,8 @@ class Insights:
 
     def open(self, key: Key, stream: str, versions: Mapping[str, Any]) -> Observation:
         """Begin to observe a stream; ``key`` is that of the Dataplane."""
-        made = Observation(key, stream, self._instance, self._clock(), versions, self._tell)
+        plain = json.loads(json.dumps(versions, default=dict))
+        made = Observation(key, stream, self._instance, self._clock(), plain, self._tell)
         self._tell(made, True)
         return made
 
@@ -222,8 +222,8 @@ class Insights:
             batch = [await self._insight(one) for one in waiting if self._exists(one.key)]
             if batch:
                 await self._store.write(batch, author=CONTROL_PLANE, now=self._clock())
-        except MeshError as error:
-            log.warning("insights wait for the store", reason=str(error), proxies=len(waiting))
+        except Exception as error:  # noqa: BLE001 - what is observed must not stop what is served
+            log.warning("insights wait for the store", reason=repr(error), proxies=len(waiting))
             self._waiting = {**waiting, **self._waiting}
         for observation in waiting:
             if observation.disconnected is not None:

@@ -153,8 +153,9 @@ class Meshes:
         for mesh, items in by_mesh.items():
             try:
                 await self._take_mesh(mesh, items, revision)
-            except MeshError as error:
-                log.error("mesh kept as it was", mesh=mesh, reason=str(error))
+            except Exception:
+                # One mesh's fault must not stop the others; its proxies keep what they have.
+                log.exception("mesh kept as it was", mesh=mesh)
         async with self._advanced:
             self._revision = revision
             self._advanced.notify_all()

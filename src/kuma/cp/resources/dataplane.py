@@ -11,7 +11,7 @@ from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane, Inbound, ListenerType, State
 from kuma.core.resources.mesh.spec import MembershipRule, Mesh, MeshServicesMode
 from kuma.cp.resources.contract import KindRules, Prepared, Setting, Wanted
-from kuma.cp.store.decoding import resource_of
+from kuma.cp.resources.stored import read
 
 _LISTENER_LABELS: Final = {
     ListenerType.ZONE_INGRESS: "kuma.io/listener-zoneingress",
@@ -21,7 +21,7 @@ _LISTENER_LABELS: Final = {
 
 async def prepare(setting: Setting, wanted: Wanted) -> Prepared:
     """Tag the proxy with its zone, keep what probes found, and see whether its mesh takes it."""
-    mesh: Mesh | None = resource_of(wanted.mesh).spec if wanted.mesh else None
+    mesh: Mesh | None = read(wanted.mesh).spec if wanted.mesh else None
     exclusive = mesh is not None and mesh.mesh_services is not None and (
         mesh.mesh_services.mode is MeshServicesMode.EXCLUSIVE
     )  # fmt: skip

@@ -10,6 +10,7 @@ from kuma.core.errors import InvalidResource, Violation
 from kuma.core.model.codec import encode_spec
 from kuma.core.model.resource import Key, Resource
 from kuma.core.resources.dataplaneinsight.facts import is_online
+from kuma.core.resources.dataplaneinsight.spec import DataplaneInsight
 from kuma.core.resources.mesh.backends import enabled_backend
 from kuma.core.resources.mesh.spec import CaBackend, Mesh, Mtls
 from kuma.cp.ca.backends import backend_of
@@ -17,7 +18,7 @@ from kuma.cp.ca.builtin import BuiltinBackend, missing_builtin_puts, validate_bu
 from kuma.cp.ca.provided import ProvidedBackend, check_provided
 from kuma.cp.resources import initial_policies
 from kuma.cp.resources.contract import KindRules, Prepared, Setting, Wanted
-from kuma.cp.store.decoding import resource_of
+from kuma.cp.resources.stored import readable
 from kuma.cp.store.port import Put
 from kuma.cp.tokens.keys import new_signing_key
 from kuma.cp.tokens.kinds import TokenKind
@@ -26,7 +27,7 @@ MAX_BACKEND_NAME: Final = 128
 ALL_DENIED: Final = (
     'mTLS is on and mesh "{mesh}" has no MeshTrafficPermission: all traffic between its proxies will be denied. To '
     "permit all of it, apply {{type: MeshTrafficPermission, mesh: {mesh}, name: allow-all, spec: {{rules: [{{default: "
-    '{{allow: [{{spiffeID: {{type: Prefix, value: "spiffe://{mesh}/"}}}}]}}}}]}}}}'
+    '{{allow: [{{spiffeID: {{type: Prefix, value: "spiffe://{mesh}"}}}}]}}}}]}}}}'
 )
 
 
@@ -120,8 +121,14 @@ async def _in_use(setting: Setting, name: str, mesh: Mesh, before: Mesh) -> Iter
         return []
     holders: dict[str, list[str]] = {}
     for record in await setting.store.list("DataplaneInsight", name):
-        insight = resource_of(record).spec
-        if is_online(insight) and insight.mtls is not None and insight.mtls.issued_backend in going:
+        resource = readable(record)
+        insight: DataplaneInsight | None = resource.spec if resource else None
+        if (
+            insight is not None
+            and is_online(insight)
+            and insight.mtls is not None
+            and insight.mtls.issued_backend in going
+        ):
             holders.setdefault(insight.mtls.issued_backend, []).append(record.key.name)
     return [
         Violation(

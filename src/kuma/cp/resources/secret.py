@@ -10,7 +10,7 @@ from kuma.core.resources.mesh.backends import BUILTIN, secrets_in_use
 from kuma.core.resources.mesh.spec import Mesh
 from kuma.cp.ca.builtin import builtin_secrets
 from kuma.cp.resources.contract import KindRules, Setting
-from kuma.cp.store.decoding import resource_of
+from kuma.cp.resources.stored import read
 
 
 async def check_delete(setting: Setting, mesh: str, name: str) -> None:
@@ -18,7 +18,7 @@ async def check_delete(setting: Setting, mesh: str, name: str) -> None:
     record = await setting.store.find(Key("Mesh", "", mesh))
     if record is None:
         return
-    backend = _used_by(mesh, resource_of(record).spec).get(name)
+    backend = _used_by(mesh, read(record).spec).get(name)
     if backend is not None:
         reason = (
             f'The secret "{name}" that you are trying to remove is currently in use in Mesh "{mesh}" in mTLS backend '

@@ -18,8 +18,10 @@ from kuma.core.model.resource import Key, Meta, Resource, definition
 from kuma.cp.resources import labels, names
 from kuma.cp.resources.contract import PLAIN, KindRules, Setting, Wanted
 from kuma.cp.resources.document import Document, differs_from_url, dropped, read
+from kuma.cp.resources.stored import read as read_stored
+from kuma.cp.resources.stored import readable
 from kuma.cp.resources.table import RULES
-from kuma.cp.store.decoding import resource_of
+from kuma.cp.store.planning import title
 from kuma.cp.store.port import Author, Delete, Put, Record, Store
 
 PROCESS: Final = "Could not process a resource"
@@ -69,11 +71,11 @@ class Resources:
         if record is None:
             await self._mesh(kind, mesh)
             raise _missing(key)
-        return resource_of(record)
+        return read_stored(record)
 
     async def list(self, kind: Kind, mesh: str | None = None) -> tuple[Resource[Any], ...]:
         """All of a kind, of one mesh when given, by mesh then name."""
-        return tuple(map(resource_of, await self._store.list(kind.name, mesh)))
+        return tuple(map(read_stored, await self._store.list(kind.name, mesh)))
 
     async def revision(self) -> int:
         """The newest committed revision; equal revisions mean equal contents."""
@@ -109,7 +111,7 @@ class Resources:
         rules = RULES.get(kind.name, PLAIN)
         attempt = 1
         while True:
-            stored = _readable(record)
+            stored = readable(record)
             draft = self._draft(kind, key, parsed, rules, record)
             try:
                 return await self._write(rules, parsed, Wanted(draft, record, stored, home, self._clock()), author)
@@ -213,21 +215,11 @@ def _require_writable(kind: Kind) -> None:
         raise MethodNotAllowed(f"{kind.name} is written by the control plane; it can only be read")
 
 
-def _readable(record: Record | None) -> Resource[Any] | None:
-    """The resource in a record; None also where it cannot be read: a write is how its user mends it."""
-    if record is None:
-        return None
-    try:
-        return resource_of(record)
-    except InvalidResource:
-        return None
-
-
 def _same_to_users(rules: KindRules, before: Record | None, after: Record | None) -> bool:
     """Whether nothing that users write changed between two readings."""
     if before is None or after is None:
         return before is after
-    old, new = _readable(before), _readable(after)
+    old, new = readable(before), readable(after)
     if old is None or new is None:
         return before.version == after.version
     return before.labels == after.labels and rules.users_part(old.spec) == rules.users_part(new.spec)
@@ -242,5 +234,4 @@ def _key(kind: Kind, mesh: str, name: str) -> Key:
 
 
 def _missing(key: Key) -> NotFound:
-    place = f' in mesh "{key.mesh}"' if key.mesh else ""
-    return NotFound(f'{key.kind} "{key.name}"{place} does not exist')
+    return NotFound(f"{title(key)} does not exist")

@@ -10,6 +10,11 @@ from kuma.cp.config import openssl_ciphers, tls_version
 from kuma.cp.config.sections.general import TlsServer
 
 
+def everywhere() -> str:
+    """The address that stands for all of this host's: both families where it has both, as Envoy may use either."""
+    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - proxies come from everywhere
+
+
 def check_port(name: str, address: str, port: int) -> None:
     """
     See that an address can be listened on, so that a failure names the server and not a system call.

@@ -206,12 +206,8 @@ async def test_a_status_written_by_the_control_plane_outlives_a_write(user):
 async def test_a_write_of_the_control_plane_in_between_does_not_bother_the_user():
     """The health of a proxy changed while its user wrote: the write goes through, and the health stays known."""
     probed = {"port": 80, "tags": {"kuma.io/service": "web"}, "serviceProbe": {"tcp": {}}}
-    key = Key("Dataplane", "default", "web-1")
     user = await interrupted(dataplane("web-1", probed))
-    record = await user.store.get(key)
-    healthy = record.spec.replace(b'"NotReady"', b'"Ready"').replace(b'"health":{}', b'"health":{"ready":true}')
-    assert healthy != record.spec
-    user.store.others = [Put(key, healthy, record.labels, owner=record.owner)]
+    user.store.others = [await user.probed("web-1", ready=True)]
 
     await user.put(dataplane("web-1", {**probed, "name": "http"}))
 
@@ -290,8 +286,12 @@ async def test_lists_are_sorted_and_of_one_mesh_where_asked(user):
 async def test_a_resource_that_cannot_be_read_can_be_replaced(user):
     """A stored text that fits no schema any more is mended by applying the right one."""
     await user.as_control_plane(Put(Key("MeshTimeout", "default", "t"), b'{"to": 5}', owner=MESH))
-    with pytest.raises(InvalidResource):
-        await user.get("MeshTimeout", "t")
+    for reading in (user.get("MeshTimeout", "t"), user.resources.list(BY_NAME["MeshTimeout"])):
+        with pytest.raises(InvalidResource) as caught:
+            await reading
+        assert caught.value.detail == (
+            'MeshTimeout "t" in mesh "default", as it is stored, cannot be read: apply it again, or delete it'
+        )
 
     assert (await user.put(timeout())).created is False
     assert (await user.get("MeshTimeout", "t")).spec.to

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from kuma.core.errors import InvalidResource
+from kuma.core.model.codec import encode_spec
 from kuma.core.model.kinds import BY_NAME, Kind, Scope
 from kuma.core.model.resource import Key, Resource
+from kuma.core.resources.dataplane.facts import with_health
 from kuma.cp.resources import Resources, Written
 from kuma.cp.store.memory import MemoryStore
 from kuma.cp.store.port import CONTROL_PLANE, Author, Change, Delete, Put
@@ -62,6 +64,12 @@ class User:
     async def get(self, kind: str, name: str, mesh: str = "default") -> Resource[Any]:
         return await self.resources.get(BY_NAME[kind], mesh if BY_NAME[kind].scope is Scope.MESH else "", name)
 
+    async def probed(self, name: str, *, ready: bool) -> Put:
+        """What the control plane writes when a probe of port 80 answered, or did not."""
+        found = await self.get("Dataplane", name)
+        spec = encode_spec(with_health(found.spec, {80: ready}))
+        return Put(found.meta.key, spec, found.meta.labels, owner=MESH)
+
     async def names(self, kind: str, mesh: str | None = None) -> list[str]:
         return [record.key.name for record in await self.store.list(kind, mesh)]
 
@@ -76,6 +84,7 @@ def told(error: InvalidResource) -> list[tuple[str, str]]:
 
 
 def mesh(name: str = "default", **fields: Any) -> dict[str, Any]:
+    """A Mesh with these sections."""
     return {"type": "Mesh", "name": name, **fields}
 
 
@@ -86,20 +95,24 @@ def builtin(*names: str, enabled: str = "") -> dict[str, Any]:
 
 
 def dataplane(name: str = "web-1", *inbound: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A Dataplane that offers one service, or these inbounds."""
     inbounds = inbound or ({"port": 80, "tags": {"kuma.io/service": "web"}},)
     networking = {"address": "10.0.0.1", "inbound": list(inbounds)}
     return {"type": "Dataplane", "mesh": "default", "name": name, "networking": networking, **fields}
 
 
 def timeout(name: str = "t", **fields: Any) -> dict[str, Any]:
+    """A valid MeshTimeout; ``fields`` stand beside its spec."""
     spec = {"to": [{"targetRef": {"kind": "Mesh"}, "default": {"connectionTimeout": "10s"}}]}
     return {"type": "MeshTimeout", "mesh": "default", "name": name, "spec": spec, **fields}
 
 
 def secret(name: str, data: str = "dGVzdA==") -> dict[str, Any]:
+    """A Secret with base64 data."""
     return {"type": "Secret", "mesh": "default", "name": name, "data": data}
 
 
 def permission() -> dict[str, Any]:
-    spec = {"rules": [{"default": {"allow": [{"spiffeID": {"type": "Prefix", "value": "spiffe://default/"}}]}}]}
+    """A MeshTrafficPermission that permits the whole mesh."""
+    spec = {"rules": [{"default": {"allow": [{"spiffeID": {"type": "Prefix", "value": "spiffe://default"}}]}}]}
     return {"type": "MeshTrafficPermission", "mesh": "default", "name": "allow-all", "spec": spec}

@@ -22,8 +22,8 @@ from kuma.cp.server.api.tokens import TokenRoutes
 __all__ = ["rest_api"]
 
 
-def rest_api(backends: Backends, registry: CollectorRegistry) -> Api:
-    """The application; one serves both ports. Its metrics are added to ``registry``."""
+def rest_api(backends: Backends, registry: CollectorRegistry, *, answer_within: float = 10.0) -> Api:
+    """The application; one serves both ports. Its metrics are added to ``registry``. ``answer_within`` is in seconds."""
     derived = Derived(backends.resources, backends.now, backends.config.metrics.mesh.min_resync_interval)
     reading = Reading(backends, derived)
     resources = ResourceRoutes(backends, reading)
@@ -37,4 +37,4 @@ def rest_api(backends: Backends, registry: CollectorRegistry) -> Api:
         *resources.routes(),
         *tokens.routes(),
     ]
-    return Api(backends, routes, tokens.root_routes(), ApiMetrics(registry))
+    return Api(backends, routes, tokens.root_routes(), ApiMetrics(registry), answer_within)

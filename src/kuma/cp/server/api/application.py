@@ -31,9 +31,6 @@ from kuma.cp.server.api.metrics import ApiMetrics
 from kuma.cp.server.api.ports import Backends
 from kuma.cp.server.api.routing import Found, Route, Router, parameters, segments_of
 
-ANSWER_WITHIN: Final = 10.0
-"""Seconds a handler may take; a store that hangs is a 503 by then."""
-
 _DISCARDED: Final = 4
 """How many times the limit of a body is still read (and dropped), so that its sender gets to hear of the limit."""
 _ANY: Final = "Could not process the request"
@@ -51,12 +48,23 @@ class _Trace:
 
 
 class Api:
-    """See the module. ``root_routes`` stand at the root, all others under the settings' base path."""
+    """
+    See the module.
+
+    ``root_routes`` stand at the root, all others under the settings' base path. ``answer_within`` is how many seconds
+    a handler may take; a store that hangs is a 503 by then.
+    """
 
     def __init__(
-        self, backends: Backends, routes: Iterable[Route], root_routes: Iterable[Route], metrics: ApiMetrics
+        self,
+        backends: Backends,
+        routes: Iterable[Route],
+        root_routes: Iterable[Route],
+        metrics: ApiMetrics,
+        answer_within: float,
     ) -> None:
         self._backends = backends
+        self._answer_within = answer_within
         self._settings = backends.config.api_server
         self._metrics = metrics
         self._base = segments_of(f"/{self._settings.base_path.strip('/')}".encode()) if self._has_base else ()
@@ -135,11 +143,11 @@ class Api:
             body=body,
         )
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
+            async with asyncio.timeout(self._answer_within):
                 return await route.handler(call)
         except TimeoutError as error:
             raise StoreUnavailable(
-                f"no answer within {ANSWER_WITHIN:g}s; whether a change was made is not known: read it, then try again"
+                f"no answer within {self._answer_within:g}s; whether a change was made is not known: read it, then try again"
             ) from error
 
     def _find(self, segments: tuple[str, ...]) -> Found | None:
@@ -159,7 +167,7 @@ class Api:
             scheme=request.scope["scheme"],
         )
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
+            async with asyncio.timeout(self._answer_within):
                 return await identify(
                     facts,
                     localhost_is_admin=authn.localhost_is_admin,
@@ -167,7 +175,7 @@ class Api:
                     client_certificate_is_admin=certificate and authn.type == "adminClientCerts",
                 )
         except TimeoutError as error:
-            raise StoreUnavailable(f"the caller's token could not be checked within {ANSWER_WITHIN:g}s") from error
+            raise StoreUnavailable(f"the caller's token could not be checked within {self._answer_within:g}s") from error
 
     async def _body(self, request: Request) -> bytes:
         limit = self._settings.max_body_bytes

@@ -1,0 +1,160 @@
+"""Looking into a proxy: what kumactl inspect asks for."""
+
+import pytest
+
+from tests.contract.api.control_plane import DATAPLANE, TIMEOUT
+
+WEB = "/meshes/default/dataplanes/web-1"
+
+
+@pytest.fixture
+async def web(cp, client):
+    """A connected proxy."""
+    await client.put(WEB, json=DATAPLANE)
+    cp.envoys.connected.add("web-1")
+
+
+@pytest.mark.parametrize(
+    "query, asked, media",
+    [
+        ("xds", "/config_dump", "application/json"),
+        ("xds?include_eds=true", "/config_dump?include_eds", "application/json"),
+        ("stats", "/stats?usedonly", "text/plain"),
+        ("stats?usedonly=false", "/stats", "text/plain"),
+        ("stats?format=json", "/stats?usedonly&format=json", "application/json"),
+        ("clusters", "/clusters", "text/plain"),
+        ("clusters?format=json", "/clusters?format=json", "application/json"),
+    ],
+)
+async def test_envoys_admin_interface_is_passed_on(cp, client, web, query, asked, media):
+    """The media type is ours: a proxy cannot make a browser show a page of its own."""
+    answer = await client.get(f"{WEB}/{query}")
+
+    assert answer.status_code == 200
+    assert cp.envoys.asked == [("web-1", asked)]
+    assert answer.headers["content-type"] == media
+
+
+async def test_a_proxy_that_is_not_connected_is_400(cp, client, web):
+    """The reason is told."""
+    cp.envoys.connected.clear()
+
+    answer = await client.get(f"{WEB}/xds")
+
+    assert (answer.status_code, answer.json()["title"]) == (400, "Bad Request")
+    assert "not connected" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", [f"{WEB}/nonsense", "/meshes/default/dataplanes/none/xds"])
+async def test_what_cannot_be_inspected_is_404(client, web, path):
+    """An unknown word, and an unknown proxy."""
+    answer = await client.get(path)
+
+    assert (answer.status_code, answer.json()["title"]) == (404, "Could not execute admin operation")
+
+
+async def test_the_configuration_of_a_proxy(cp, client, web):
+    """With shadow policies on request, and the difference as a JSON patch."""
+    cp.configs.configs = {("web-1", False): {"a": 1, "b": 2}, ("web-1", True): {"a": 1, "b": 3}}
+
+    plain = (await client.get(f"{WEB}/_config")).json()
+    shadow = (await client.get(f"{WEB}/_config?shadow=true&include=diff")).json()
+
+    assert plain == {"xds": {"a": 1, "b": 2}}
+    assert shadow == {"xds": {"a": 1, "b": 3}, "diff": [{"op": "replace", "path": "/b", "value": 3}]}
+
+
+async def test_a_proxy_that_never_connected_has_no_configuration(client, web):
+    """404, as for a missing proxy."""
+    assert (await client.get(f"{WEB}/_config")).status_code == 404
+
+
+@pytest.mark.parametrize("query", ["shadow=maybe", "include=everything"])
+async def test_unknown_options_are_refused(client, web, query):
+    """Not silently ignored."""
+    assert (await client.get(f"{WEB}/_config?{query}")).status_code == 400
+
+
+async def test_the_policies_of_a_proxy(client, web):
+    """Every kind that selects the proxy, gateway-only policies left out."""
+    await client.put("/meshes/default/meshtimeouts/short", json=TIMEOUT)
+
+    body = (await client.get(f"{WEB}/policies")).json()
+
+    assert (body["kind"], body["total"]) == ("SidecarDataplane", 1)
+    item = body["items"][0]
+    assert (item["type"], item["name"], item["service"]) == ("dataplane", "", "")
+    names = {kind: [policy["name"] for policy in policies] for kind, policies in item["matchedPolicies"].items()}
+    assert names == {
+        "MeshTimeout": ["mesh-timeout-all-default", "short"],
+        "MeshCircuitBreaker": ["mesh-circuit-breaker-all-default"],
+        "MeshRetry": ["mesh-retry-all-default"],
+    }
+
+
+async def test_the_rules_of_a_proxy_show_what_is_merged(client, web):
+    """Each rule with its conf and the policies it came from."""
+    for_db = {
+        **TIMEOUT,
+        "name": "a-short",  # of two equally specific policies the smaller name wins
+        "spec": {"to": [{"targetRef": {"kind": "MeshService", "name": "db"}, "default": {"idleTimeout": "10s"}}]},
+    }
+    assert (await client.put("/meshes/default/meshtimeouts/a-short", json=for_db)).status_code == 201
+
+    body = (await client.get(f"{WEB}/_rules")).json()
+
+    assert (body["resource"]["name"], body["httpMatches"]) == ("web-1", [])
+    timeout = next(rule for rule in body["rules"] if rule["type"] == "MeshTimeout")
+    db, others = timeout["toRules"]
+    assert db["matchers"] == [{"key": "kuma.io/service", "not": False, "value": "db"}]
+    assert db["conf"]["idleTimeout"] == "10s"
+    assert {origin["name"] for origin in db["origin"]} == {"mesh-timeout-all-default", "a-short"}
+    assert others["matchers"] == [{"key": "kuma.io/service", "not": True, "value": "db"}]
+    assert others["conf"]["idleTimeout"] == "1h0m0s"
+    inbound = timeout["inboundRules"][0]
+    assert inbound["inbound"]["port"] == 8080
+    assert inbound["rules"][0]["conf"][0]["connectionTimeout"] == "10s"
+
+
+async def test_permissions_are_told_by_source(client, web):
+    """from entries become disjoint groups of sources."""
+    permission = {
+        "type": "MeshTrafficPermission",
+        "mesh": "default",
+        "name": "allow-db",
+        "spec": {
+            "from": [
+                {"targetRef": {"kind": "MeshSubset", "tags": {"team": "a"}}, "default": {"action": "Allow"}},
+            ]
+        },
+    }
+    assert (await client.put("/meshes/default/meshtrafficpermissions/allow-db", json=permission)).status_code == 201
+
+    rules = (await client.get(f"{WEB}/_rules")).json()["rules"]
+    legacy = (await client.get(f"{WEB}/rules")).json()
+
+    found = next(rule for rule in rules if rule["type"] == "MeshTrafficPermission")
+    assert found["fromRules"][0]["rules"][0]["matchers"] == [{"key": "team", "not": False, "value": "a"}]
+    assert found["fromRules"][0]["rules"][0]["conf"] == {"action": "Allow"}
+    item = next(item for item in legacy["items"] if item["policyType"] == "MeshTrafficPermission")
+    assert (item["type"], item["name"], item["service"]) == ("ClientSubset", "10.0.0.1:8080", "web")
+    assert (item["subset"], item["origins"]) == ({"team": "a"}, [{"mesh": "default", "name": "allow-db"}])
+
+
+async def test_the_proxies_of_a_policy(client, web):
+    """Both the new and the old endpoint; the link to the next page is left out where there is none."""
+    other = {**DATAPLANE, "name": "web-2"}
+    await client.put("/meshes/default/dataplanes/web-2", json=other)
+    path = "/meshes/default/meshtimeouts/mesh-timeout-all-default"
+
+    every = (await client.get(f"{path}/_resources/dataplanes")).json()
+    paged = (await client.get(f"{path}/_resources/dataplanes?size=1")).json()
+    none = (await client.get("/meshes/default/meshtimeouts/mesh-gateways-timeout-all-default/_resources/dataplanes")).json()
+    old = (await client.get(f"{path}/dataplanes")).json()
+
+    assert [item["name"] for item in every["items"]] == ["web-1", "web-2"]
+    assert list(every["items"][0]) == ["labels", "mesh", "name", "type"]
+    assert "next" not in every
+    assert paged["next"].endswith("/_resources/dataplanes?offset=1&size=1")
+    assert none == {"total": 0, "items": []}
+    assert [item["dataplane"]["name"] for item in old["items"]] == ["web-1", "web-2"]
