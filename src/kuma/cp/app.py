@@ -368,9 +368,10 @@ class _ControlPlane:
             ca_fingerprint=security.tls.fingerprint,
         )
         if api.authn.type == "tokens" and api.authn.tokens.bootstrap_admin_token and api.http.enabled:
+            where = f"http://localhost:{api.http.port}/global-secrets/admin-user-token"
             log.info(
-                "the admin user token is read, on this host only, with: "
-                f"curl -s http://localhost:{api.http.port}/global-secrets/admin-user-token | jq -r .data | base64 -d"
+                "the admin user token can be read from this host",
+                command=f"curl -s {where} | jq -r .data | base64 -d",
             )
         if _static_access(config).writes_are_open and not _is_loopback(api.http.interface, api.https.interface):
             log.warning(

@@ -41,12 +41,12 @@ def root(
 @click.pass_context
 def run(context: click.Context, config_file: Path | None) -> None:
     """Run the control plane until SIGTERM."""
-    import structlog  # noqa: PLC0415 - `kuma-cp --help` stays fast
+    import structlog
 
-    from kuma.cp.certificates.machine import addresses  # noqa: PLC0415
-    from kuma.cp.config import autoconfigure, load  # noqa: PLC0415
-    from kuma.cp.logs import LogFile, configure  # noqa: PLC0415
-    from kuma.cp.server.diagnostics.levels import LogLevels  # noqa: PLC0415
+    from kuma.cp.certificates.machine import addresses
+    from kuma.cp.config import autoconfigure, load
+    from kuma.cp.logs import LogFile, configure
+    from kuma.cp.server.diagnostics.levels import LogLevels
 
     level, path, size, files, age = context.obj
     levels = LogLevels()
@@ -69,10 +69,10 @@ def run(context: click.Context, config_file: Path | None) -> None:
 
 
 def _run(config: object, levels: object) -> None:
-    import structlog  # noqa: PLC0415
-    import uvloop  # noqa: PLC0415
+    import structlog
+    import uvloop
 
-    from kuma.cp.app import serve  # noqa: PLC0415
+    from kuma.cp.app import serve
 
     async def main() -> None:
         stop = asyncio.Event()
@@ -95,7 +95,7 @@ def _run(config: object, levels: object) -> None:
         uvloop.run(main())
     except MeshError as error:
         _fail(str(error))
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the program's last line: nobody above would explain it
         known = error.split(MeshError)[0] if isinstance(error, BaseExceptionGroup) else None
         if known is not None:
             _fail("; ".join(str(one) for one in _leaves(known)))
@@ -119,7 +119,7 @@ def migrate() -> None:
 @click.option("-c", "--config-file", type=click.Path(path_type=Path), help="settings (YAML or JSON)")
 def up(config_file: Path | None) -> None:
     """Bring the store's schema to this version."""
-    from kuma.cp.config import load  # noqa: PLC0415
+    from kuma.cp.config import load
 
     try:
         kind = load(config_file, os.environ).config.store.type

@@ -156,7 +156,9 @@ async def control_plane(
         now=now,
         new_request_id=lambda: next(ids),
     )
-    made = ControlPlane(rest_api(backends, registry, answer_within=answer_within), store, resources, issuer, envoys, configs, registry)
+    made = ControlPlane(
+        rest_api(backends, registry, answer_within=answer_within), store, resources, issuer, envoys, configs, registry
+    )
     mesh = {"type": "Mesh", "name": "default"}
     await resources.put(BY_NAME["Mesh"], "", "default", mesh, author=CONTROL_PLANE, allowed=lambda _: None)
     for kind, name in (("GlobalSecret", "user-token-signing-key-1"), ("GlobalSecret", "zone-token-signing-key-1")):

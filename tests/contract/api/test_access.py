@@ -130,7 +130,9 @@ async def test_localhost_is_admin_can_be_switched_off():
 
 async def test_foreign_origins_are_allowed_by_name_or_pattern():
     """Off by default; a pattern has to match the whole origin."""
-    cp = await control_plane(Config(apiServer={"corsAllowedDomains": ("https://gui.example", r"https://.*\.corp\.example")}))
+    cp = await control_plane(
+        Config(apiServer={"corsAllowedDomains": ("https://gui.example", r"https://.*\.corp\.example")})
+    )
     async with cp.client(REMOTE) as client:
         for origin, allowed in (
             ("https://gui.example", True),

@@ -117,7 +117,10 @@ async def test_service_insights_are_one_object_per_service(client, proxies):
     """They are named like the service."""
     body = (await client.get("/meshes/default/service-insights")).json()
 
-    assert [(item["name"], item["status"]) for item in body["items"]] == [("db", "offline"), ("web", "partially_degraded")]
+    assert [(item["name"], item["status"]) for item in body["items"]] == [
+        ("db", "offline"),
+        ("web", "partially_degraded"),
+    ]
     assert body["items"][1]["dataplanes"] == {"total": 2, "online": 1, "offline": 1}
     assert body["items"][1]["addressPort"] == "web.mesh:80"
     assert body["items"][1]["issuedBackends"] == {"ca-1": 1}

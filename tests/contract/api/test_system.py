@@ -96,7 +96,11 @@ async def test_requests_are_measured_by_route(cp, client):
     await client.request("BREW", "/meshes")
 
     count = "api_server_http_request_duration_seconds_count"
-    for handler, method, code in (("/meshes/{name}", "GET", "404"), ("unknown", "GET", "404"), ("unknown", "OTHER", "405")):
+    for handler, method, code in (
+        ("/meshes/{name}", "GET", "404"),
+        ("unknown", "GET", "404"),
+        ("unknown", "OTHER", "405"),
+    ):
         labels = {"service": "", "handler": handler, "method": method, "code": code}
         assert cp.registry.get_sample_value(count, labels) == 1.0
         assert cp.registry.get_sample_value("api_server_http_response_size_bytes_sum", labels) > 0

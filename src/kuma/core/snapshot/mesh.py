@@ -89,8 +89,9 @@ class MeshSnapshot:
             draft.put_proxy(name, proxy)
         draft.put_issued(changes.issued)
         draft.put_joining(changes.joining)
-        settings = self.settings if changes.settings in (None, self.settings) else changes.settings
-        assert settings is not None
+        settings = self.settings
+        if changes.settings is not None and changes.settings != settings:
+            settings = changes.settings
         return replace(
             self,
             settings=settings,
@@ -136,8 +137,8 @@ class _Draft:
         """Services whose offers changed."""
         self._judged: set[str] = set()
         """Services whose readiness for TLS may have changed."""
-        self._fresh: set[str] = set()
-        """Services whose per-proxy map was copied already."""
+        self._fresh: dict[str, dict[str, tuple[Offer, ...]]] = {}
+        """Maps of services that were copied already and may be written on."""
 
     def put_proxy(self, name: str, proxy: Proxy | None) -> None:
         before = (self._proxies if self._proxies is not None else self._base.proxies).get(name)
@@ -215,13 +216,10 @@ class _Draft:
             if offer.service:
                 by_service.setdefault(offer.service, []).append(offer)
         for service in {offer.service for offer in before if offer.service} | by_service.keys():
-            if service in self._fresh:
-                of_proxies = self._offers[service]
-                assert isinstance(of_proxies, dict)
-            else:
-                of_proxies = dict(self._offers.get(service, {}))
+            of_proxies = self._fresh.get(service)
+            if of_proxies is None:
+                of_proxies = self._fresh[service] = dict(self._offers.get(service, {}))
                 self._offers[service] = of_proxies
-                self._fresh.add(service)
             if service in by_service:
                 of_proxies[name] = tuple(by_service[service])
             else:

@@ -135,7 +135,10 @@ class Planner:
                 traits.ipv6,
             )
             towards = tuple(
-                (policy.kind, self._towards(policy, selected[policy.kind].policies, one.service, spoken[policy.kind]))
+                (
+                    policy.kind,
+                    self._towards(policy, selected[policy.kind].policies, one.service, spoken=spoken[policy.kind]),
+                )
                 for policy in speaking
             )
             view.append((one, OutboundRules(towards)))
@@ -158,7 +161,9 @@ class Planner:
 
         return self._classes.recall(key, make)[0]
 
-    def _towards(self, policy: Policy, selected: Sequence[Resource[Any]], service: str, spoken: bool) -> Towards[Any]:
+    def _towards(
+        self, policy: Policy, selected: Sequence[Resource[Any]], service: str, *, spoken: bool
+    ) -> Towards[Any]:
         parts = outbound_parts(selected, service)
         merged = self._merge(policy, parts)
         return Towards({} if merged is None else {service: merged}, spoken)
@@ -191,8 +196,7 @@ def _same_basis(before: MeshSnapshot, after: MeshSnapshot) -> bool:
 def _same_inbound(before: dict[str, Selected], after: dict[str, Selected]) -> bool:
     return all(
         one is other
-        or len(one.by_inbound) == len(other.by_inbound)
-        and all(map(_same_objects, one.by_inbound, other.by_inbound))
+        or (len(one.by_inbound) == len(other.by_inbound) and all(map(_same_objects, one.by_inbound, other.by_inbound)))
         for one, other in ((before[kind], selected) for kind, selected in after.items())
     )
 

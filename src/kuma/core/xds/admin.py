@@ -53,7 +53,7 @@ def admin_listener(view: AdminView, internal_cidrs: tuple[str, ...]) -> XdsResou
     """Readiness for everybody, the admin interface for the control plane."""
     listener = http.listener(names.ADMIN, view.address, view.port, TrafficDirection.INBOUND)
     listener.enable_reuse_port.value = False
-    listener.listener_filters.append(http.tls_inspector())
+    http.inspect_tls(listener)
 
     def chain(routes: list[Route], match: FilterChainMatch, context: DownstreamTlsContext | None) -> ChainDraft:
         config = RouteConfiguration(virtual_hosts=[VirtualHost(name=names.ADMIN, domains=["*"], routes=routes)])

@@ -62,7 +62,12 @@ def specifier(dataplane: Dataplane, admin: AdminView | None, defaults: ProbeDefa
 
 
 def found_health(dataplane: Dataplane, report: EndpointHealthResponse) -> dict[int, bool]:
-    """Which inbounds (by port) a report says to be well or not; those it does not speak of are left out."""
+    """
+    Which inbounds (by port) a report says to be well or not; those it does not speak of are left out.
+
+    An inbound without a probe is as well as the proxy itself: it comes back when the proxy does, and is left out
+    while nothing is wrong with it.
+    """
     healthy = {
         cluster.cluster_name: all(
             endpoint.health_status == HEALTHY
@@ -74,12 +79,15 @@ def found_health(dataplane: Dataplane, report: EndpointHealthResponse) -> dict[i
     inbounds = facts.networking(dataplane).inbound
     if not healthy.get(names.ADMIN, True):
         return {inbound.port: False for inbound in inbounds}
-    return {
-        inbound.port: healthy[cluster]
-        for inbound in inbounds
-        if inbound.service_probe is not None
-        and (cluster := names.local_cluster(facts.workload_endpoint(dataplane, inbound).port)) in healthy
-    }
+    found: dict[int, bool] = {}
+    for inbound in inbounds:
+        cluster = names.local_cluster(facts.workload_endpoint(dataplane, inbound).port)
+        if inbound.service_probe is not None:
+            if cluster in healthy:
+                found[inbound.port] = healthy[cluster]
+        elif names.ADMIN in healthy and facts.is_unready(inbound):
+            found[inbound.port] = True
+    return found
 
 
 def _check(probe: ServiceProbe | None, defaults: ProbeDefaults) -> HealthCheck:

@@ -9,7 +9,8 @@ from kuma.core.xds import names
 from kuma.core.xds.pack import as_any
 from kuma.envoy_api.envoy.config.core.v3.address_pb2 import Address, CidrRange, SocketAddress
 from kuma.envoy_api.envoy.config.core.v3.base_pb2 import TrafficDirection
-from kuma.envoy_api.envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions, HttpProtocolOptions as CommonOptions
+from kuma.envoy_api.envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions
+from kuma.envoy_api.envoy.config.core.v3.protocol_pb2 import HttpProtocolOptions as CommonOptions
 from kuma.envoy_api.envoy.config.listener.v3.listener_components_pb2 import ListenerFilter
 from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener
 from kuma.envoy_api.envoy.config.route.v3.route_components_pb2 import Route, RouteAction, RouteMatch, VirtualHost
@@ -44,9 +45,10 @@ def listener(name: str, address: str, port: int, direction: TrafficDirection) ->
     return Listener(name=name, address=socket_address(address, port), traffic_direction=direction)
 
 
-def tls_inspector() -> ListenerFilter:
-    """Lets chains match on TLS, ALPN and server name."""
-    return ListenerFilter(name=names.TLS_INSPECTOR, typed_config=as_any(TlsInspector()))
+def inspect_tls(listener: Listener) -> None:
+    """Let the listener's chains and filters know of TLS, ALPN and the server name asked for."""
+    if all(present.name != names.TLS_INSPECTOR for present in listener.listener_filters):
+        listener.listener_filters.append(ListenerFilter(name=names.TLS_INSPECTOR, typed_config=as_any(TlsInspector())))
 
 
 def grpc_stats() -> HttpFilter:

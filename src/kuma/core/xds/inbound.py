@@ -35,7 +35,7 @@ def draft_inbound(view: InboundView, internal_cidrs: tuple[str, ...]) -> Inbound
     for key, value in view.tags:
         listener.metadata.filter_metadata[_TAGS_METADATA].fields[key].string_value = value
     if view.tls is TlsMode.PERMISSIVE:
-        listener.listener_filters.append(http.tls_inspector())
+        http.inspect_tls(listener)
     return InboundDraft(view, listener, _local_cluster(view), _chains(view, internal_cidrs))
 
 

@@ -19,7 +19,7 @@ SECRET: Final = f"{_PREFIX}.extensions.transport_sockets.tls.v3.Secret"
 
 ADMIN: Final = "kuma:envoy:admin"
 READINESS: Final = "kuma:readiness"
-ADMIN_SECRET: Final = "kuma:envoy:admin:certificate"
+ADMIN_SECRET: Final = "kuma:envoy:admin:certificate"  # noqa: S105 - a name
 ADS_CLUSTER: Final = "ads_cluster"
 
 TLS_TRANSPORT_SOCKET: Final = "envoy.transport_sockets.tls"

@@ -166,13 +166,13 @@ class Session:
 
     # Requests
 
-    def _open(self, node: Node, has_node: bool) -> Iterator[Command]:
+    def _open(self, node: Node) -> Iterator[Command]:
         if self._node_id is None:
             if not node.id:
                 raise BadRequest("the first discovery request names no node id")
             self._node_id = node.id
             yield Opened(node)
-        elif has_node and node.id and node.id != self._node_id:
+        elif node.id and node.id != self._node_id:
             raise BadRequest(f"the node id changed on a stream from {self._node_id!r} to {node.id!r}")
 
     def _answer(self, state: _Type, nonce: str, error: str | None) -> Iterator[Command]:
@@ -352,7 +352,7 @@ class DeltaSession(Session):
         return list(self._receive(request))
 
     def _receive(self, request: DeltaDiscoveryRequest) -> Iterator[Command]:
-        yield from self._open(request.node, request.HasField("node"))
+        yield from self._open(request.node)
         state = self._types.get(request.type_url)
         if state is None:
             return
@@ -403,7 +403,7 @@ class SotwSession(Session):
         return list(self._receive(request))
 
     def _receive(self, request: DiscoveryRequest) -> Iterator[Command]:
-        yield from self._open(request.node, request.HasField("node"))
+        yield from self._open(request.node)
         state = self._types.get(request.type_url)
         if state is None:
             return

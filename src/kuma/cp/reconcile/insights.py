@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -56,6 +56,12 @@ class _Counter:
         return fields
 
 
+class Tell(Protocol):
+    """Called with every news of a stream; ``urgent`` news are waited for by somebody."""
+
+    def __call__(self, observation: Observation, *, urgent: bool) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class Observation:
     """What is observed of one stream; the stream tells, the writer writes."""
@@ -65,7 +71,7 @@ class Observation:
     instance: str
     connected: datetime
     versions: Mapping[str, Any]
-    tell: Callable[[Observation, bool], None]
+    tell: Tell
     disconnected: datetime | None = None
     updated: datetime | None = None
     counters: dict[str, _Counter] = field(default_factory=dict)
@@ -75,13 +81,13 @@ class Observation:
     def sent(self, type_url: str) -> None:
         """A response went out."""
         self._counter(type_url).sent += 1
-        self.tell(self, False)
+        self.tell(self, urgent=False)
 
     def acknowledged(self, type_url: str, now: datetime) -> None:
         """A response was accepted."""
         self._counter(type_url).acknowledged += 1
         self.updated = now
-        self.tell(self, False)
+        self.tell(self, urgent=False)
 
     def rejected(self, type_url: str, version: str, message: str, now: datetime) -> None:
         """A response was refused, in Envoy's words."""
@@ -89,12 +95,12 @@ class Observation:
         counter.rejected += 1
         counter.last_rejection = {"time": timestamp(now), "version": version, "message": message[:_MAX_MESSAGE]}
         self.updated = now
-        self.tell(self, True)
+        self.tell(self, urgent=True)
 
     def closed(self, now: datetime) -> None:
         """The stream ended."""
         self.disconnected = now
-        self.tell(self, True)
+        self.tell(self, urgent=True)
 
     def secured(self, certificate: Certificate | None, trusted: tuple[str, ...], now: datetime) -> None:
         """The proxy holds this certificate and trusts these backends; None: it takes no part in mutual TLS."""
@@ -117,7 +123,7 @@ class Observation:
             changed = changed or present != self.mtls
             self.mtls = present
         if changed:
-            self.tell(self, True)
+            self.tell(self, urgent=True)
 
     def subscription(self) -> dict[str, Any]:
         """The stream as a subscription of the insight."""
@@ -177,7 +183,7 @@ class Insights:
         """Begin to observe a stream; ``key`` is that of the Dataplane."""
         plain = json.loads(json.dumps(versions, default=dict))
         made = Observation(key, stream, self._instance, self._clock(), plain, self._tell)
-        self._tell(made, True)
+        self._tell(made, urgent=True)
         return made
 
     async def run(self) -> None:
@@ -246,7 +252,7 @@ class Insights:
             spec["mTLS"] = mtls
         return _put(key, spec, observation.key)
 
-    def _tell(self, observation: Observation, urgent: bool) -> None:
+    def _tell(self, observation: Observation, *, urgent: bool) -> None:
         self._waiting[observation] = None
         if urgent:
             self._news.set()

@@ -161,14 +161,14 @@ class Meshes:
             self._advanced.notify_all()
 
     async def _take_mesh(self, mesh: str, items: list[tuple[Key, Record | None]], revision: int) -> None:
-        own = dict(items).get(Key("Mesh", "", mesh), _UNTOUCHED)
-        if own is None:
+        itself = Key("Mesh", "", mesh)
+        touched = [record for key, record in items if key == itself]
+        if touched == [None]:
             if self._states.pop(mesh, None) is not None:
                 self._tell(mesh, None)
             return
         state = self._states.get(mesh)
-        if own is not _UNTOUCHED:
-            assert isinstance(own, Record)
+        for own in filter(None, touched):
             resource = resource_of(own)
             if state is None:
                 state = self._states[mesh] = MeshState(MeshSnapshot(MeshSettings(mesh)), resource)
@@ -177,7 +177,7 @@ class Meshes:
         if state is None:
             return
         changes = self._changes(state, items)
-        if own is not _UNTOUCHED or any(key.kind == "Secret" for key, _ in items) or state.pending is not None:
+        if touched or any(key.kind == "Secret" for key, _ in items) or state.pending is not None:
             completed = await self._with_settings(state, changes)
             if completed is None:
                 return
@@ -242,9 +242,6 @@ class Meshes:
     def _tell(self, mesh: str, state: MeshState | None) -> None:
         for listener in self._listeners:
             listener(mesh, state)
-
-
-_UNTOUCHED: Final = object()
 
 
 def _accepts_tls(record: Record) -> bool:

@@ -198,7 +198,7 @@ class Streams:
             group.create_task(self._follow_meshes(), name="xds: follow meshes")
             group.create_task(self._renew(), name="xds: renew certificates")
 
-    def _mesh_changed(self, mesh: str, state: MeshState | None) -> None:
+    def _mesh_changed(self, mesh: str, _: MeshState | None) -> None:
         self._dirty[mesh] = None
         self._changed.set()
 

@@ -113,7 +113,7 @@ async def _unusable(setting: Setting, name: str, mesh: Mesh, before: Mesh, now: 
 
 async def _in_use(setting: Setting, name: str, mesh: Mesh, before: Mesh) -> Iterable[Violation]:
     """Authorities that would go although proxies show certificates of theirs. Switching mTLS off needs no waiting."""
-    if enabled_backend(mesh) is None or before.mtls is None:
+    if enabled_backend(mesh) is None or enabled_backend(before) is None or before.mtls is None:
         return []
     kept = {(backend.name, backend.type) for backend in mesh.mtls.backends} if mesh.mtls else set()
     going = {backend.name for backend in before.mtls.backends if (backend.name, backend.type) not in kept}

@@ -167,11 +167,11 @@ class Resources:
 
     async def _write(self, rules: KindRules, parsed: Document, wanted: Wanted, author: Author) -> Written:
         record, draft = wanted.record, wanted.resource
-        title = CREATE if record is None else UPDATE
+        operation = CREATE if record is None else UPDATE
         try:
             prepared = await rules.prepare(self._setting, wanted)
         except InvalidResource as error:
-            raise InvalidResource(error.violations, title=title, detail=error.detail) from error
+            raise InvalidResource(error.violations, title=operation, detail=error.detail) from error
         key = draft.meta.key
         put = Put(
             key,
@@ -204,10 +204,10 @@ def _meta_faults(kind: Kind, mesh: str, name: str, zone: str, parsed: Document) 
     yield from names.resource_name(name)
 
 
-def _check(found: Iterator[Violation], title: str) -> None:
+def _check(found: Iterator[Violation], operation: str) -> None:
     violations: Sequence[Violation] = tuple(found)
     if violations:
-        raise InvalidResource(violations, title=title)
+        raise InvalidResource(violations, title=operation)
 
 
 def _require_writable(kind: Kind) -> None:

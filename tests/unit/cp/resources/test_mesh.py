@@ -225,6 +225,15 @@ async def test_mtls_may_be_switched_off_at_any_time(user):
     await user.put(mesh())
 
 
+async def test_what_proxies_had_before_mtls_was_off_does_not_matter(user):
+    """Their certificates are gone, whatever was last seen of them."""
+    await user.put(mesh(mtls=builtin("ca-1")))
+    await user.as_control_plane(insight("ca-1"))
+    await user.put(mesh(mtls={"backends": [{"name": "ca-1", "type": "builtin"}]}))
+
+    await user.put(mesh(mtls=builtin("ca-2")))
+
+
 async def test_switching_mtls_on_without_any_permission_warns(user):
     """Traffic would stop; the warning says what to apply, and that works."""
     [warning] = (await user.put(mesh(mtls=builtin("ca-1")))).warnings

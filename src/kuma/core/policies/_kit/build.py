@@ -136,7 +136,7 @@ def _groups(
     if next(counter) > MAX_SUBSETS:
         names = ", ".join(sorted({origin.name for _, _, origin in entries}))
         raise TooManySubsets(
-            f"the 'from' entries of {names} tell sources apart by so many tags that they make over {MAX_SUBSETS} groups; "
-            "use fewer tags, or 'rules' with SPIFFE ids"
+            f"the 'from' entries of {names} tell sources apart by so many tags that they make over {MAX_SUBSETS} "
+            "groups; use fewer tags, or 'rules' with SPIFFE ids"
         )
     yield positive, negative

@@ -9,6 +9,7 @@ from pydantic import Field
 from kuma.core.model.spec import Spec
 
 TargetKind = Literal[
+    "",
     "Mesh",
     "MeshSubset",
     "MeshGateway",
@@ -25,7 +26,7 @@ ProxyType = Literal["Sidecar", "Gateway"]
 class TargetRef(Spec):
     """Which things an entry speaks of (spec/resources.md §3). An omitted top-level targetRef is the whole mesh."""
 
-    kind: TargetKind | Literal[""] = ""
+    kind: TargetKind = ""
     name: str | None = None
     namespace: str | None = None
     labels: dict[str, str] | None = None
@@ -60,7 +61,7 @@ class Match(Spec):
 
 
 class PolicySpec(Spec):
-    """The base of every policy: which proxies it selects. Subclasses add ``to``, ``from_``, ``rules`` or ``default``."""
+    """The base of every policy: which proxies it selects. Subclasses add ``to``, ``from_``, ``rules``, ``default``."""
 
     target_ref: TargetRef | None = None
 

@@ -15,15 +15,13 @@ from kuma.core.policies._kit.rules import InboundRule, InboundRules, Towards
 from kuma.core.policies._kit.spec import Match
 from kuma.core.policies._kit.validation import uri_san_pattern
 from kuma.core.policies.meshtimeout.spec import Conf, Http
-from kuma.core.xds import names
 from kuma.core.xds.draft import ChainDraft, ClusterDraft, InboundDraft, OutboundDraft
+from kuma.core.xds.http import inspect_tls
 from kuma.envoy_api.envoy.config.core.v3.base_pb2 import DataSource
 from kuma.envoy_api.envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
 from kuma.envoy_api.envoy.config.listener.v3.listener_components_pb2 import Filter
-from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener
 from kuma.envoy_api.envoy.config.route.v3.route_components_pb2 import Route
 from kuma.envoy_api.envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
-from kuma.envoy_api.envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 from kuma.envoy_api.envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 import Config
 
 CONNECTION_TIMEOUT: Final = timedelta(seconds=5)
@@ -61,7 +59,7 @@ def inbound(draft: InboundDraft, rules: InboundRules[Conf]) -> None:
         for chain in chains:
             _write_conditions(chain, conditions)
         if any(match.sni is not None for match, _ in conditions):
-            _inspect_tls(draft.listener)
+            inspect_tls(draft.listener)
 
 
 def _towards(rules: Towards[Conf], service: str) -> Conf | None:
@@ -182,9 +180,3 @@ def _state(key: str, text: str) -> FilterStateValue:
         format_string=SubstitutionFormatString(text_format_source=DataSource(inline_string=text)),
         skip_if_empty=True,
     )
-
-
-def _inspect_tls(listener: Listener) -> None:
-    """Without the inspector Envoy does not know the server name a client asked for."""
-    if all(present.name != names.TLS_INSPECTOR for present in listener.listener_filters):
-        listener.listener_filters.add(name=names.TLS_INSPECTOR).typed_config.Pack(TlsInspector())

@@ -16,11 +16,10 @@ from kuma.core.policies._kit.validation import uri_san_pattern
 from kuma.core.policies.meshtrafficpermission.spec import Conf, Permissions
 from kuma.core.xds import names
 from kuma.core.xds.draft import ChainDraft, InboundDraft
+from kuma.core.xds.http import inspect_tls
 from kuma.envoy_api.envoy.config.listener.v3.listener_components_pb2 import Filter
-from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener
 from kuma.envoy_api.envoy.config.rbac.v3.rbac_pb2 import RBAC, Action, Permission, Policy, Principal
 from kuma.envoy_api.envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac
-from kuma.envoy_api.envoy.extensions.filters.listener.tls_inspector.v3.tls_inspector_pb2 import TlsInspector
 from kuma.envoy_api.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpFilter,
 )
@@ -48,7 +47,7 @@ def inbound(draft: InboundDraft, rules: InboundRules[_Confs]) -> None:
     for chain in chains:
         _guard(chain, draft, rules)
     if chains and any(_asks_for_server_name(rule) for rule in rules.rules):
-        _inspect_tls(draft.listener)
+        inspect_tls(draft.listener)
 
 
 def _guard(chain: ChainDraft, draft: InboundDraft, rules: InboundRules[_Confs]) -> None:
@@ -177,9 +176,3 @@ def _action(decision: RBAC.Action, name: str) -> Action:
 def _set_action(target: Matcher.OnMatch, action: Action) -> None:
     target.action.name = _ACTION
     target.action.typed_config.Pack(action, deterministic=True)
-
-
-def _inspect_tls(listener: Listener) -> None:
-    """Without the inspector Envoy does not know the server name a client asked for."""
-    if all(present.name != names.TLS_INSPECTOR for present in listener.listener_filters):
-        listener.listener_filters.add(name=names.TLS_INSPECTOR).typed_config.Pack(TlsInspector())

@@ -175,7 +175,9 @@ class Api:
                     client_certificate_is_admin=certificate and authn.type == "adminClientCerts",
                 )
         except TimeoutError as error:
-            raise StoreUnavailable(f"the caller's token could not be checked within {self._answer_within:g}s") from error
+            raise StoreUnavailable(
+                f"the caller's token could not be checked within {self._answer_within:g}s"
+            ) from error
 
     async def _body(self, request: Request) -> bytes:
         limit = self._settings.max_body_bytes

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
-import jsonpatch
 from starlette.responses import Response
 
 from kuma.core.errors import BadRequest, NotFound
@@ -16,6 +15,7 @@ from kuma.core.model.resource import Resource
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.cp.server.api.call import Call, json_reply
+from kuma.cp.server.api.difference import difference
 from kuma.cp.server.api.envelope import head, reference
 from kuma.cp.server.api.matching import InboundConfs, KindRules, OrderedConf, SubsetConf, rules_for, selects
 from kuma.cp.server.api.paging import by_meta, page_of
@@ -91,8 +91,7 @@ class InspectionRoutes:
         body: dict[str, Any] = {"xds": shown}
         if extras:
             current = await self._backends.inspector.config(call.mesh, call.name, shadow=False) if shadow else shown
-            patch = await asyncio.to_thread(jsonpatch.make_patch, current, shown)
-            body["diff"] = patch.patch
+            body["diff"] = await asyncio.to_thread(lambda: list(difference(current, shown)))
         return await asyncio.to_thread(json_reply, body)  # a proxy's configuration may be megabytes
 
     async def _matched(self, call: Call) -> tuple[Resource[Dataplane], tuple[KindRules, ...]]:

@@ -84,9 +84,9 @@ class BootstrapServer:
         if not self._params.xds_host and not any(_covers(name, host) for name in self._host_names):
             names = ", ".join(sorted(self._host_names))
             raise BadRequest(
-                f"A data plane proxy is trying to connect to the control plane using {host!r} address, but the certificate "
-                f"in the control plane has the following SANs [{names}]. Either change the --cp-address in kuma-dp to one "
-                "of those, or generate a certificate for the control plane that contains this name"
+                f"A data plane proxy is trying to connect to the control plane using {host!r} address, but the "
+                f"certificate in the control plane has the following SANs [{names}]. Either change the --cp-address "
+                "in kuma-dp to one of those, or generate a certificate for the control plane that contains this name"
             )
         if request.proxy_type is not ProxyType.DATAPLANE:
             raise InvalidResource.of("proxyType", f"{request.proxy_type.value} is not supported yet; use dataplane")
