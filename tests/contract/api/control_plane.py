@@ -118,6 +118,7 @@ class ControlPlane:
 
 
 def now() -> datetime:
+    """The clock of the tests is the real one: tokens are checked against it."""
     return datetime.now(UTC)
 
 

@@ -10,6 +10,7 @@ SECRET_PATH = "/meshes/default/secrets/s"
 
 
 async def who(client, **headers):
+    """Whom the API takes the caller for."""
     return (await client.get("/who-am-i", headers=headers)).json()["name"]
 
 
@@ -45,7 +46,7 @@ async def test_a_remote_caller_is_who_its_token_says(cp):
 
 
 async def test_a_bad_token_is_401_everywhere_but_at_the_index(cp):
-    """kumactl asks the index without a credential; nothing else is told to a bad one, not even a 404."""
+    """As kumactl asks the index without a credential; nothing else is told to a bad one, not even a 404."""
     async with cp.client(REMOTE, headers={"authorization": "Bearer nonsense"}) as client:
         index, meshes, unknown = [await client.get(path) for path in ("/", "/meshes", "/nope")]
 

@@ -119,7 +119,7 @@ async def test_the_rules_of_a_proxy_show_what_is_merged(client, web):
 
 
 async def test_permissions_are_told_by_source(client, web):
-    """from entries become disjoint groups of sources."""
+    """Entries of ``from`` become disjoint groups of sources."""
     permission = {
         "type": "MeshTrafficPermission",
         "mesh": "default",

@@ -37,7 +37,7 @@ async def test_a_wrong_verb_names_the_right_ones(client):
 
 @pytest.mark.parametrize("content_type", ["", "text/yaml", "application/x-www-form-urlencoded", "application/jsonx"])
 async def test_a_body_has_to_be_announced_as_json(client, content_type):
-    """curl's default type is not JSON."""
+    """The default type of curl is not JSON."""
     answer = await client.put(WEB, content=b"{}", headers={"content-type": content_type})
 
     assert (answer.status_code, answer.text) == (415, "415: Unsupported Media Type")
@@ -209,12 +209,11 @@ async def test_a_refusal_is_json_whoever_calls():
         answer = await client.get("/meshes/default/secrets")
 
     assert answer.status_code == 403
+    detail = 'user "mesh-system:anonymous/mesh-system:unauthenticated" cannot access the resource of type "Secret"'
     assert answer.json() == {
         "type": "/std-errors",
         "status": 403,
         "title": "Access Denied",
-        "detail": 'user "mesh-system:anonymous/mesh-system:unauthenticated" cannot access the resource of type "Secret"',
-        "details": (
-            'user "mesh-system:anonymous/mesh-system:unauthenticated" cannot access the resource of type "Secret"'
-        ),
+        "detail": detail,
+        "details": detail,
     }

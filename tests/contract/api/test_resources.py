@@ -166,7 +166,7 @@ async def test_one_list_spans_all_meshes_and_one_each(client):
 
 
 async def test_pages_lead_to_each_other(client):
-    """next repeats the query in order and is null at the end; total counts what the filter leaves."""
+    """The link repeats the query in order and is null at the end; total counts what the filter leaves."""
     for number in range(5):
         name = f"m-{number}"
         await client.put(f"/meshes/{name}", json={"type": "Mesh", "name": name})

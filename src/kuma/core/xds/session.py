@@ -152,6 +152,11 @@ class Session:
         """Whether the proxy has accepted a state that contains this store revision."""
         return self._desired is not None and self._desired.revision >= revision and self.in_sync()
 
+    def has(self, resource: XdsResource) -> bool:
+        """Whether the proxy has accepted a state with this very resource."""
+        delivered = self._types[resource.type_url].delivered
+        return delivered is not None and delivered.get(resource.type_url, resource.name) == resource
+
     def settled(self, type_url: str) -> bool:
         """Whether one type was asked for and is fully delivered."""
         return self._types[type_url].answered and self._settled(self._types[type_url])

@@ -51,7 +51,8 @@ class ServerTls:
     What servers show and what clients need to trust it.
 
     ``names`` are the host names and addresses in the certificate. ``ca_pem`` is empty and ``fingerprint`` None where
-    the operator's own chain holds no CA: then tokens carry no fingerprint. ``renew_at`` is None for the operator's certificates, which are theirs to renew.
+    the operator's own chain holds no CA: then tokens carry no fingerprint. ``renew_at`` is None for the operator's
+    certificates, which are theirs to renew.
     """
 
     cert_file: Path

@@ -40,11 +40,13 @@ from kuma.core.xds.session import (
 from kuma.core.xds.wire import Wire
 from kuma.cp.reconcile.identities import Certificate, Identities
 from kuma.cp.reconcile.insights import Observation
-from kuma.cp.reconcile.meshes import Meshes, MeshState
+from kuma.cp.reconcile.meshes import Issuing, Meshes, MeshState
 
 _TURN: Final = 50
 """Streams brought up to date before other tasks get their turn."""
 _RETRY_SECONDS: Final = 5.0
+_TRUST_SECONDS: Final = 30.0
+"""Longest wait for proxies to accept a mesh's new roots before certificates of a new backend are issued."""
 Clock = Callable[[], datetime]
 
 log = structlog.get_logger("xds")
@@ -82,6 +84,16 @@ class Stream:
         """Close the stream from this side."""
         self.ended = True
         self.wake.set()
+
+
+@dataclass(slots=True, eq=False)
+class _Spreading:
+    """New roots of a mesh on their way to its proxies."""
+
+    trust: Layer
+    missing: dict[Stream, None]
+    """Proxies that have not accepted them yet."""
+    until: float
 
 
 @dataclass(slots=True)
@@ -128,6 +140,8 @@ class Streams:
         self._renewals: list[tuple[datetime, int, Stream, str]] = []
         self._tiebreak = count()
         self._due = asyncio.Event()
+        self._trusted: dict[str, Layer] = {}
+        self._spreading: dict[str, _Spreading] = {}
         meshes.listen(self._mesh_changed)
 
     def __len__(self) -> int:
@@ -181,6 +195,7 @@ class Streams:
         if self._by_key.get(stream.key) is stream:
             del self._by_key[stream.key]
         self._by_mesh[stream.key.mesh].pop(stream, None)
+        self._trusts(stream)
         stream.observation.closed(self._clock())
 
     async def received(self, stream: Stream, message: bytes) -> None:
@@ -198,7 +213,11 @@ class Streams:
             group.create_task(self._follow_meshes(), name="xds: follow meshes")
             group.create_task(self._renew(), name="xds: renew certificates")
 
-    def _mesh_changed(self, mesh: str, _: MeshState | None) -> None:
+    def _mesh_changed(self, mesh: str, state: MeshState | None) -> None:
+        self._spread_trust(mesh, state)
+        self._wake(mesh)
+
+    def _wake(self, mesh: str) -> None:
         self._dirty[mesh] = None
         self._changed.set()
 
@@ -253,9 +272,13 @@ class Streams:
         wanted: dict[str, Certificate] = {}
         identity = names.identity_secret(stream.key.mesh)
         if identity in stream.held and state.issuing is not None:
-            wanted[identity] = await self._identities.identity(
-                proxy, state.issuing, stream.certificates.get(identity), stream.held[identity], now
-            )
+            present = stream.certificates.get(identity)
+            if present is not None and self._must_wait(stream.key.mesh, present, state.issuing, now):
+                wanted[identity] = present
+            else:
+                wanted[identity] = await self._identities.identity(
+                    proxy, state.issuing, present, stream.held[identity], now
+                )
         if names.ADMIN_SECRET in stream.held and stream.traits.admin is not None:
             wanted[names.ADMIN_SECRET] = self._identities.admin(
                 facts.networking(proxy.resource.spec).address,
@@ -272,6 +295,51 @@ class Streams:
                 self._due.set()
         stream.certificates = wanted
         stream.secrets = Layer.of(certificate.secret for certificate in wanted.values())
+
+    def _spread_trust(self, mesh: str, state: MeshState | None) -> None:
+        """When a mesh has new roots, note which proxies have to learn of them."""
+        known = self._trusted.get(mesh)
+        trust = EMPTY if state is None else state.snapshot.trust
+        self._trusted[mesh] = trust
+        if known is None or known is trust or state is None:
+            return
+        secret = names.mesh_ca_secret(mesh)
+        missing = dict.fromkeys(stream for stream in self.of_mesh(mesh) if secret in stream.held)
+        if missing:
+            loop = asyncio.get_running_loop()
+            self._spreading[mesh] = _Spreading(trust, missing, loop.time() + _TRUST_SECONDS)
+            loop.call_later(_TRUST_SECONDS, self._wake, mesh)
+
+    def _trusts(self, stream: Stream) -> None:
+        """See whether a proxy accepted the new roots of its mesh, or is gone; the last one lets certificates move."""
+        spreading = self._spreading.get(stream.key.mesh)
+        if spreading is None:
+            return
+        roots = spreading.trust.by_name(names.SECRET).get(names.mesh_ca_secret(stream.key.mesh))
+        if stream.ended or roots is None or stream.session.has(roots):
+            spreading.missing.pop(stream, None)
+        if not spreading.missing:
+            del self._spreading[stream.key.mesh]
+            self._wake(stream.key.mesh)
+
+    def _must_wait(self, mesh: str, present: Certificate, issuing: Issuing, now: datetime) -> bool:
+        """
+        Whether a proxy keeps its certificate although another backend issues now.
+
+        A peer that does not trust the new backend yet would refuse it. One proxy that never answers must not hold up
+        all others: after ``_TRUST_SECONDS`` certificates move all the same.
+        """
+        spreading = self._spreading.get(mesh)
+        if spreading is None or present.backend == issuing.backend.name or present.backend not in issuing.backends:
+            return False
+        if now >= present.renew_at:
+            return False
+        if asyncio.get_running_loop().time() >= spreading.until:
+            waiting = ", ".join(sorted(stream.key.name for stream in spreading.missing))
+            log.warning("certificates move before every proxy trusts the new CA", mesh=mesh, proxies=waiting)
+            del self._spreading[mesh]
+            return False
+        return True
 
     async def _renew(self) -> None:
         while True:
@@ -308,6 +376,8 @@ class Streams:
                     self.counts.sent_bytes[type_url] += len(message)
                 case Acked(type_url):
                     stream.observation.acknowledged(type_url, self._clock())
+                    if type_url == names.SECRET and stream.key.mesh in self._spreading:
+                        self._trusts(stream)
                     self.counts.acknowledged[type_url] += 1
                     self._delivered(max(0.0, asyncio.get_running_loop().time() - stream.sent_at[type_url]))
                 case Nacked(type_url, version, message):

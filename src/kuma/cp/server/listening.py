@@ -147,6 +147,16 @@ class HttpServer:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
+    @property
+    def connections(self) -> int:
+        """How many peers are connected."""
+        return len(self._state.connections)
+
+    @property
+    def requests(self) -> int:
+        """How many requests are being answered."""
+        return len(self._state.tasks)
+
     async def close(self, grace: timedelta) -> None:
         """Take no more connections, let running requests end within ``grace``, then cut what is left."""
         self._server.close()

@@ -23,7 +23,7 @@ __all__ = ["rest_api"]
 
 
 def rest_api(backends: Backends, registry: CollectorRegistry, *, answer_within: float = 10.0) -> Api:
-    """The application; one serves both ports. Its metrics are added to ``registry``. ``answer_within`` is in seconds."""
+    """The application; one serves both ports. Its metrics go to ``registry``; ``answer_within`` is in seconds."""
     derived = Derived(backends.resources, backends.now, backends.config.metrics.mesh.min_resync_interval)
     reading = Reading(backends, derived)
     resources = ResourceRoutes(backends, reading)
