@@ -64,6 +64,6 @@ def lab(
         else:
             print(lab.logs())  # noqa: T201 # pytest shows it with the failed test
             for control_plane in shared_control_plane:
-                print(control_plane.program.tail(30))  # noqa: T201 # the same
+                print(control_plane.program.tail(20))  # noqa: T201 # the same
     finally:
         lab.close()

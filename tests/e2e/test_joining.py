@@ -100,7 +100,7 @@ def test_refused_proxy_is_told_why(lab: Lab, token: Callable[[ControlPlane], str
 
 def test_fingerprint_in_the_token_replaces_the_ca_file(lab: Lab):
     """With no CA file the proxy verifies the control plane by what its token says, and joins."""
-    proxy = lab.proxy("backend-1").start()
+    proxy = lab.proxy("by-fingerprint").start()
 
     assert proxy.online
     assert "--ca-cert-file" not in " ".join(proxy.program.arguments)
@@ -112,17 +112,17 @@ def offline_token(control_plane: ControlPlane, directory: Path) -> str:
     secret = control_plane.api.get("/meshes/default/secrets/dataplane-token-signing-key-default-1")
     key = directory / "signing-key.pem"
     key.write_bytes(base64.b64decode(secret["data"]))
-    return control_plane.token("backend-1", "default", "--signing-key-path", str(key), "--kid", "1")
+    return control_plane.token("", "default", "--signing-key-path", str(key), "--kid", "1")
 
 
-def unverifiable(lab: Lab, *flags: str) -> Proxy:
+def unverifiable(lab: Lab, name: str, *flags: str) -> Proxy:
     """A proxy whose token says nothing of the CA."""
-    return lab.proxy("backend-1", token=offline_token(lab.control_plane, lab.directory), flags=flags)
+    return lab.proxy(name, token=offline_token(lab.control_plane, lab.directory), flags=flags)
 
 
 def test_where_nothing_can_be_verified_the_proxy_refuses_and_names_the_ways_out(lab: Lab):
     """No fingerprint, no CA file, a self-signed control plane: no token is sent, and the message says what helps."""
-    proxy = unverifiable(lab).launch()
+    proxy = unverifiable(lab, "unverifiable").launch()
 
     assert proxy.program.wait(seconds=15) != 0
     log = proxy.program.log()
@@ -137,12 +137,12 @@ def test_ca_file_is_a_way_out(lab: Lab):
     authority = lab.control_plane.directory / "work" / "ca.crt"
     wait_until(authority.exists, "the CA of the control plane in its work directory", seconds=2)
 
-    assert unverifiable(lab, f"--ca-cert-file={authority}").start().online
+    assert unverifiable(lab, "by-file", f"--ca-cert-file={authority}").start().online
 
 
 def test_skip_verify_is_a_way_out(lab: Lab):
     """The same token joins when the user says that nothing need be verified."""
-    assert unverifiable(lab, "--skip-verify").start().online
+    assert unverifiable(lab, "by-faith", "--skip-verify").start().online
 
 
 def test_another_control_plane_is_not_trusted(lab: Lab):
@@ -158,8 +158,8 @@ def test_another_control_plane_is_not_trusted(lab: Lab):
 
 def test_two_proxies_of_one_host_need_no_setting(lab: Lab):
     """The default readiness port is shared out: a second proxy on a host picks a free one."""
-    first = lab.proxy("backend-1", env={"KUMA_READINESS_PORT": ""})
-    second = lab.proxy("backend-2", env={"KUMA_READINESS_PORT": ""})
+    first = lab.proxy("neighbour-1", env={"KUMA_READINESS_PORT": ""})
+    second = lab.proxy("neighbour-2", env={"KUMA_READINESS_PORT": ""})
     for proxy in (first, second):
         proxy.launch()
     for proxy in (first, second):

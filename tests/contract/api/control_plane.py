@@ -147,6 +147,7 @@ async def control_plane(
     backends = Backends(
         config=config,
         instance=Instance("host-1", "host-1-abcd", lambda: "11111111-2222-3333-4444-555555555555"),
+        store=store,
         resources=resources,
         access=Access(static_access(static)),
         issuer=issuer,

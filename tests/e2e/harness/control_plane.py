@@ -14,7 +14,7 @@ from tests.e2e.harness.waiting import wait_until
 
 # Long delays of production would make long tests; what is shortened here is not what the tests are about.
 _BRISK = {
-    "KUMA_DP_SERVER_HDS_INTERVAL": "1s",
+    "KUMA_DP_SERVER_HDS_INTERVAL": "2s",
     "KUMA_DP_SERVER_HDS_REFRESH_INTERVAL": "2s",
     "KUMA_XDS_SERVER_DATAPLANE_STATUS_FLUSH_INTERVAL": "1s",
     "KUMA_METRICS_MESH_FULL_RESYNC_INTERVAL": "5s",

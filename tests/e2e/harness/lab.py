@@ -128,8 +128,8 @@ class Lab:
 
     def logs(self) -> str:
         """The ends of all logs, for a test that failed."""
-        parts = [self._own.program.tail(30)] if self._own else []
-        parts += [proxy.program.tail(25) for proxy in self.proxies if proxy.launched]
+        parts = [self._own.program.tail(20)] if self._own else []
+        parts += [proxy.program.tail(6) for proxy in self.proxies if proxy.launched]
         return "\n".join(parts)
 
     def close(self) -> None:

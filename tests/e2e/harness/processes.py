@@ -73,10 +73,10 @@ class Program:
             file.seek(self._start_of_log)
             return file.read().decode(errors="replace")
 
-    def tail(self, lines: int = 12) -> str:
+    def tail(self, lines: int = 10) -> str:
         """The end of the log, for messages of failed tests."""
         state = "running" if self.running else f"ended with {self.exit_code}"
-        return "\n".join((f"--- {self._log} ({state})", *(line[:400] for line in self.log().splitlines()[-lines:])))
+        return "\n".join((f"--- {self._log} ({state})", *(line[:260] for line in self.log().splitlines()[-lines:])))
 
     def wait_for_log(self, text: str, *, seconds: float = 20) -> str:
         """The first line with a text, once it is there."""

@@ -55,11 +55,12 @@ class Proxy:
         self.resource.write_text(documents.dataplane(name, mesh, self.inbounds, self.ports, admin_port=self.admin_port))
         self.token_file = directory / "token"
         self.token_file.write_text(control_plane.token(name, mesh) if token is None else token)
-        self._env = {
+        chosen = {
             "KUMA_READINESS_PORT": str(self.readiness.port),
             "KUMA_CONTROL_PLANE_RETRY_BACKOFF": "300ms",
             **(env or {}),
         }
+        self._env = {variable: value for variable, value in chosen.items() if value}
         self._arguments = (
             f"--cp-address={control_plane.dp_url}",
             "--dns-enabled=false",

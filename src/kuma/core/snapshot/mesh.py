@@ -224,6 +224,9 @@ class _Draft:
                 of_proxies[name] = tuple(by_service[service])
             else:
                 of_proxies.pop(name, None)
+            if not of_proxies:
+                del self._offers[service]
+                self._fresh.discard(service)
             self._touched.add(service)
 
     def _finish_wanted(self) -> tuple[Mapping[Tags, int], set[Tags], set[Tags]]:
@@ -332,4 +335,5 @@ def _matching(
         for offer in some
         if offer.ready and (len(asked) == 1 or asked.items() <= offer.tags.items())
     ]
-    return sorted(found, key=lambda endpoint: (endpoint.address, endpoint.port))
+    # By content to the last: the order in which proxies joined must not show.
+    return sorted(found, key=lambda endpoint: (endpoint.address, endpoint.port, endpoint.frame))

@@ -10,7 +10,7 @@ from kuma.core.model.labels import SERVICE_TAG
 from kuma.core.model.resource import Resource
 from kuma.core.policies._kit.match import InboundFacts, ProxyFacts
 from kuma.core.resources.dataplane import facts
-from kuma.core.resources.dataplane.spec import Dataplane
+from kuma.core.resources.dataplane.spec import Dataplane, Outbound as WrittenOutbound
 from kuma.core.xds.endpoints import Endpoint, endpoint
 from kuma.core.xds.view import Tags
 
@@ -63,6 +63,12 @@ def _interned(outbounds: tuple[Outbound, ...]) -> tuple[Outbound, ...]:
     return outbounds
 
 
+def _asked_for(outbound: WrittenOutbound) -> Mapping[str, str]:
+    """The tags an outbound asks for; empty for one that names no service by tags."""
+    tags = {SERVICE_TAG: outbound.service} | dict(outbound.tags)
+    return tags if tags[SERVICE_TAG] else {}
+
+
 def proxy_of(resource: Resource[Dataplane]) -> Proxy:
     """Derive what the mesh needs to know of a Dataplane."""
     spec = resource.spec
@@ -71,7 +77,7 @@ def proxy_of(resource: Resource[Dataplane]) -> Proxy:
     outbounds = tuple(
         Outbound(address, outbound.port, tuple(sorted(tags.items())))
         for outbound in net.outbound
-        if (tags := dict(outbound.tags) or ({SERVICE_TAG: outbound.service} if outbound.service else {}))
+        if (tags := _asked_for(outbound))
         # A proxy cannot listen twice: its own inbound wins.
         and facts.Endpoint(address := outbound.address or DEFAULT_OUTBOUND_ADDRESS, outbound.port) not in own
     )

@@ -7,10 +7,12 @@ Promises:
 
 * at most one response per type waits for its answer; newer state replaces state that was not sent yet;
 * a rejected response (NACK) is reported once, the proxy keeps what it had, and nothing of that type is sent again
-  until it changes;
+  until it changes or the proxy asks for more;
 * traffic never meets a gap (make before break): clusters are sent first, their endpoints next, listeners only after
   new clusters have endpoints, and clusters that are no longer wanted go only after the listeners that used them;
 * endpoints of existing clusters never wait for anything but their own previous response;
+* endpoints, routes and secrets are never taken from a proxy that still uses them: it lets go of them itself, after the
+  cluster or listener they belonged to;
 * a proxy that reconnects and still holds the right versions is sent nothing (delta).
 
 Protocol: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
@@ -105,6 +107,7 @@ class _Type:
     """The proxy had resources of this type before this stream."""
     delivered: Desired | None = None
     flight: _Flight | None = None
+    last_nonce: str = ""
     rejected: Desired | None = None
     refused: frozenset[str] = frozenset()
     """The names in the rejected response: the proxy may have applied a part of them."""
@@ -137,6 +140,8 @@ class Session:
     def update(self, desired: Desired) -> list[Command]:
         """Take what the proxy should have from now on."""
         self._desired = desired
+        # No listener is going to use a cluster that is not wanted, so none need wait for its endpoints.
+        self._warming = {name for name in self._warming if desired.get(CLUSTER, name) is not None}
         return list(self._pump())
 
     @property
@@ -194,7 +199,7 @@ class Session:
             return
         state.rejected, state.refused = flight.desired, frozenset(flight.touched)
         if state.url == CLUSTER:
-            self._warming.clear()
+            self._warming.difference_update(flight.touched)
         yield Nacked(state.url, flight.version, error)
 
     def _subscribe(self, state: _Type, names: set[str], held: Mapping[str, str]) -> Iterator[Command]:
@@ -216,25 +221,19 @@ class Session:
             if state.asked and state.flight is None and self._may_send(state):
                 yield from self._push(state, self._desired)
         clusters = self._types[CLUSTER]
-        if clusters.leaving and clusters.flight is None and self._unused_clusters_may_go():
+        if clusters.leaving and clusters.flight is None and clusters.rejected is None and self._listeners_settled():
             yield from self._drop_clusters(clusters, self._desired)
 
     def _may_send(self, state: _Type) -> bool:
-        if state.url != LISTENER or (state.delivered is None and not state.returning):
+        if state.url != LISTENER or not (state.answered or state.returning):
             return True
         clusters = self._types[CLUSTER]
         if clusters.flight is not None or clusters.rejected is not None:
             return False
         return not self._warming
 
-    def _unused_clusters_may_go(self) -> bool:
-        listeners = self._types[LISTENER]
-        if not listeners.asked:
-            return True
-        if listeners.flight is not None or listeners.rejected is not None:
-            return False
-        changed, removed = self._pending(listeners)
-        return not changed and not removed
+    def _listeners_settled(self) -> bool:
+        return self._settled(self._types[LISTENER])
 
     def _push(self, state: _Type, desired: Desired) -> Iterator[Command]:
         if state.rejected is not None:
@@ -244,7 +243,8 @@ class Session:
         changed, removed = self._pending(state)
         if state.url == CLUSTER:
             removed = self._hold_back(state, changed, removed)
-        if not changed and not removed and (state.answered or state.returning or not state.wildcard):
+        # Of an empty set, too, the proxy has to be told once; a set it brought along by name was compared.
+        if not changed and not removed and (state.answered or state.held or not state.wildcard):
             state.delivered, state.rejected, state.refused = desired, None, frozenset()
             self._clear_debts(state, desired)
             return
@@ -303,7 +303,6 @@ class Session:
                 removed.update((name, None) for name in delta.removed)
             else:
                 changed.update((x.name, x) for x in delta.changed if x.name in state.names and not x.held)
-                removed.update((name, None) for name in delta.removed if name in state.names)
 
     def _hold_back(self, state: _Type, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> tuple[str, ...]:
         """Keep clusters that go until no listener uses them; a cluster that came back stays."""
@@ -322,6 +321,7 @@ class Session:
         nonce, version, message = self._encode(state, desired, changed, removed)
         touched = (*(resource.name for resource in changed), *removed)
         state.flight = _Flight(nonce, desired, touched, version)
+        state.last_nonce = nonce
         self._clear_debts(state, desired)
         return Send(state.url, message)
 
@@ -367,11 +367,15 @@ class DeltaSession(Session):
             state.wildcard = state.url in _WILDCARD_TYPES and (not subscribe or _WILDCARD in subscribe)
             state.held = dict(request.initial_resource_versions)
             state.returning = bool(state.held)
+        elif _WILDCARD in subscribe and not state.wildcard and state.url in _WILDCARD_TYPES:
+            state.wildcard = True
+            state.owed |= self._desired.names(state.url) if self._desired is not None else set()
         if request.response_nonce:
             error = request.error_detail.message if request.HasField("error_detail") else None
             yield from self._answer(state, request.response_nonce, error)
         subscribe.discard(_WILDCARD)
         gone = set(request.resource_names_unsubscribe)
+        state.wildcard = state.wildcard and _WILDCARD not in gone
         state.names -= gone
         state.owed -= gone
         if state.url == ENDPOINT:
@@ -383,7 +387,7 @@ class DeltaSession(Session):
     def _encode(
         self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], removed: tuple[str, ...]
     ) -> tuple[str, str, bytes]:
-        nonce, message = self._wire.delta(state.url, changed, removed)
+        nonce, message = self._wire.delta(state.url, changed, removed, state.last_nonce)
         return nonce, set_version(changed), message
 
 
@@ -450,5 +454,5 @@ class SotwSession(Session):
         else:
             resources = changed
         version = set_version(resources)
-        nonce, message = self._wire.sotw(state.url, resources, version)
+        nonce, message = self._wire.sotw(state.url, resources, version, state.last_nonce)
         return nonce, version, message

@@ -2,16 +2,19 @@
 
 A response carries nothing about the proxy it goes to, and a nonce is only ever compared with the one response a
 stream has in flight for a type; so one message, nonce included, serves every proxy that moves through the same
-change. One ``Wire`` belongs to one control plane process.
+change. Two things are never shared: secrets, because each proxy has its own key, and a message whose nonce the stream
+was sent last, because a late word on the former would pass for an answer to the latter. One ``Wire`` belongs to one
+control plane process.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Final
 
+from kuma.core.xds.names import SECRET
 from kuma.core.xds.resources import XdsResource
 from kuma.envoy_api.envoy.config.core.v3.base_pb2 import ControlPlane
 from kuma.envoy_api.envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
@@ -37,15 +40,23 @@ class Wire:
         self._nonces = 0
         self._shared: OrderedDict[object, _Message] = OrderedDict()
 
-    def delta(self, type_url: str, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> _Message:
-        """Nonce and bytes of a DeltaDiscoveryResponse."""
-        key = (type_url, changed, removed)
-        return self._shared_message(key) or self._keep(key, self._delta(type_url, changed, removed))
+    def delta(
+        self, type_url: str, changed: tuple[XdsResource, ...], removed: tuple[str, ...], last_nonce: str = ""
+    ) -> _Message:
+        """Nonce and bytes of a DeltaDiscoveryResponse; the nonce is not ``last_nonce``, the stream's last one."""
 
-    def sotw(self, type_url: str, resources: tuple[XdsResource, ...], version: str) -> _Message:
-        """Nonce and bytes of a DiscoveryResponse."""
-        key = (type_url, resources, version)
-        return self._shared_message(key) or self._keep(key, self._sotw(type_url, resources, version))
+        def make() -> _Message:
+            return self._delta(type_url, changed, removed)
+
+        return make() if type_url == SECRET else self._share((type_url, changed, removed), make, last_nonce)
+
+    def sotw(self, type_url: str, resources: tuple[XdsResource, ...], version: str, last_nonce: str = "") -> _Message:
+        """Nonce and bytes of a DiscoveryResponse; the nonce is not ``last_nonce``, the stream's last one."""
+
+        def make() -> _Message:
+            return self._sotw(type_url, resources, version)
+
+        return make() if type_url == SECRET else self._share((type_url, resources, version), make, last_nonce)
 
     def _delta(self, type_url: str, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> _Message:
         nonce = self._next_nonce()
@@ -65,15 +76,15 @@ class Wire:
         self._nonces += 1
         return str(self._nonces)
 
-    def _shared_message(self, key: object) -> _Message | None:
+    def _share(self, key: object, make: Callable[[], _Message], last_nonce: str) -> _Message:
         found = self._shared.get(key)
-        if found is not None:
+        if found is not None and found[0] != last_nonce:
             self._shared.move_to_end(key)
-        return found
-
-    def _keep(self, key: object, message: _Message) -> _Message:
+            return found
+        message = make()
         if len(message[1]) <= _LARGEST_SHARED:
             self._shared[key] = message
+            self._shared.move_to_end(key)
             if len(self._shared) > _SHARED_MESSAGES:
                 self._shared.popitem(last=False)
         return message

@@ -123,7 +123,7 @@ class Meshes:
         """Follow the store until cancelled."""
         async with self._store.subscribe() as batches:
             contents = await self._store.contents()
-            await self._take(contents.records, (), contents.revision)
+            await self._take({record.key: record for record in contents.records}, contents.revision)
             self.ready.set()
             loop = asyncio.get_running_loop()
             async for batch in batches:
@@ -133,19 +133,13 @@ class Meshes:
                     continue
                 for observer in self._observers:
                     observer(changes)
-                current = [change.after for change in changes if change.after is not None]
-                gone = [change.key for change in changes if change.after is None]
                 self.changes += len(changes)
-                await self._take(current, gone, changes[-1].revision)
+                # In the order of revisions: of several changes of one record the last one counts.
+                await self._take({change.key: change.after for change in changes}, changes[-1].revision)
                 await asyncio.sleep(max(0.0, CHURN_PAUSE - (loop.time() - started)))
 
-    async def _take(self, records: Iterable[Record], gone: Iterable[Key], revision: int) -> None:
-        """Bring the snapshots of all meshes concerned to a revision."""
-        latest: dict[Key, Record | None] = dict.fromkeys(gone)
-        for record in records:
-            kept = latest.get(record.key)
-            if kept is None or kept.revision <= record.revision:
-                latest[record.key] = record
+    async def _take(self, latest: Mapping[Key, Record | None], revision: int) -> None:
+        """Bring the snapshots of all meshes concerned to a revision; None stands for a record that is gone."""
         by_mesh: dict[str, list[tuple[Key, Record | None]]] = defaultdict(list)
         for key, found in latest.items():
             by_mesh[key.name if key.kind == "Mesh" else key.mesh].append((key, found))

@@ -17,7 +17,7 @@ from kuma.core.model.kinds import Kind, Scope
 from kuma.core.model.resource import Key, Meta, Resource, definition
 from kuma.cp.resources import labels, names
 from kuma.cp.resources.contract import PLAIN, KindRules, Setting, Wanted
-from kuma.cp.resources.document import Document, differs_from_url, dropped, read
+from kuma.core.model.document import Document, differs_from_url, dropped, read
 from kuma.cp.resources.stored import read as read_stored
 from kuma.cp.resources.stored import readable
 from kuma.cp.resources.table import RULES

@@ -1,7 +1,7 @@
 """``kumactl apply``: create or change resources from files.
 
-Promises: nothing is sent unless every document could be read; the first refusal of the control plane stops the rest,
-and what was changed before it has been printed.
+Promises: nothing is sent unless every document could be read and keeps the rules of its type; the first refusal of
+the control plane stops the rest, and what was changed before it has been printed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from kuma.core.errors import BadRequest, MeshError
+from kuma.core.errors import BadRequest, InvalidResource, MeshError
 from kuma.core.model.kinds import BY_NAME, Kind, Scope
 from kuma.core.model.text import dump_yaml, parse_document
 from kuma.ctl.client import Client, printable
@@ -104,12 +104,21 @@ def _item(document: Document) -> _Item:
         raise BadRequest(f"{written}; types that can be applied: {', '.join(sorted(_WRITABLE))}")
     if kind.read_only:
         raise BadRequest(f'the type "{kind.name}" is read-only: the control plane writes it')
-    return _Item(
-        kind,
-        _meta(data, "mesh") if kind.scope is Scope.MESH else "",
-        _meta(data, "name"),
-        data,
-    )
+    item = _Item(kind, _meta(data, "mesh") if kind.scope is Scope.MESH else "", _meta(data, "name"), data)
+    _validate(item)
+    return item
+
+
+def _validate(item: _Item) -> None:
+    """Check the type's own rules here, so that one bad document among many is found before anything is changed."""
+    from kuma.core.model.document import read as read_resource
+    from kuma.core.model.resource import Key, Meta, Resource, definition
+
+    parsed = read_resource(item.kind, item.data)
+    resource = Resource(Meta(Key(item.kind.name, item.mesh, item.name), parsed.labels), parsed.spec)
+    violations = tuple(definition(item.kind.name).validate(resource))
+    if violations:
+        raise InvalidResource(violations)
 
 
 _WRITABLE = [name for name, kind in BY_NAME.items() if not kind.read_only]

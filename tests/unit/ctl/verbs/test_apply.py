@@ -5,7 +5,14 @@ import pytest
 from kuma.core.model.text import parse_documents
 
 MESH = "type: Mesh\nname: demo\n"
-TIMEOUT = "type: MeshTimeout\nmesh: demo\nname: t\nspec:\n  to: []\n"
+SPEC = """spec:
+  to:
+  - default:
+      idleTimeout: 5s
+    targetRef:
+      kind: Mesh
+"""
+TIMEOUT = f"type: MeshTimeout\nmesh: demo\nname: t\n{SPEC}"
 
 
 def test_a_new_and_a_known_resource(kumactl, cp, home):
@@ -18,8 +25,18 @@ def test_a_new_and_a_known_resource(kumactl, cp, home):
         'resource type="Mesh" mesh="" name="demo" Created\nresource type="MeshTimeout" mesh="demo" name="t" Updated\n'
     )
     assert (result.exit_code, result.stderr) == (0, "")
-    assert cp.asked[2].json == {"type": "MeshTimeout", "mesh": "demo", "name": "t", "spec": {"to": []}}
+    assert cp.asked[2].json == {"type": "MeshTimeout", "mesh": "demo", "name": "t", "spec": parse_documents(SPEC)[0]["spec"]}
     assert cp.asked[2].headers["content-type"] == "application/json"
+
+
+def test_a_document_that_breaks_the_rules_of_its_type_stops_all(kumactl, cp):
+    """Every broken rule is named, and the good document before it is not sent either."""
+    bad = "type: MeshTimeout\nmesh: demo\nname: t\nspec:\n  to:\n  - targetRef: {kind: Nobody}\n    default: {}\n"
+    result = kumactl("apply", "-f", "-", given=f"{MESH}---\n{bad}")
+    assert result.exit_code == 1
+    assert "resource[1]: failed to parse resource: spec.to[0].targetRef.kind" in result.stderr
+    assert result.stderr.endswith("Error: failed to validate some resources\n")
+    assert cp.requests() == []
 
 
 def test_standard_input_and_json(kumactl, cp):
@@ -82,7 +99,7 @@ def test_a_dry_run_prints_and_sends_nothing(kumactl, cp):
     result = kumactl(
         "apply", "--dry-run", "-f", "-", "-v", "n=demo", given=f"type: Mesh\nname: {{{{n}}}}\n---\n{TIMEOUT}"
     )
-    assert result.stdout == "name: demo\ntype: Mesh\n---\nmesh: demo\nname: t\nspec:\n  to: []\ntype: MeshTimeout\n"
+    assert result.stdout == f"name: demo\ntype: Mesh\n---\nmesh: demo\nname: t\n{SPEC}type: MeshTimeout\n"
     assert len(parse_documents(result.stdout)) == 2
     assert cp.requests() == []
 

@@ -20,9 +20,13 @@ def test_all_details(kumactl, cp):
     )
 
 
-def test_no_server_is_no_failure(bare):
+def test_no_server_is_no_failure(bare, home):
     """The client's version is shown all the same."""
-    result = bare("version", "--no-config", "--api-timeout", "2s")
+    (home / "config").write_text(
+        "controlPlanes: [{name: gone, coordinates: {apiServer: {url: 'http://127.0.0.1:1'}}}]\n"
+        "contexts: [{name: gone, controlPlane: gone}]\ncurrentContext: gone\n"
+    )
+    result = bare("version", "--config-file", home / "config", "--api-timeout", "2s")
     assert result.exit_code == 0
     assert result.stdout == "Client: Kuma 2.14.3\n"
     assert result.stderr.startswith("Unable to connect to control plane: ")

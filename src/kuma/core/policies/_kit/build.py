@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kuma.core.errors import MeshError
@@ -20,7 +20,8 @@ MAX_SUBSETS: Final = 4096
 
 Part = tuple[Any, Key]
 """A conf and the policy it stands in."""
-_Entry = tuple[Mapping[str, str], Any, Key]
+ANY_VALUE: Final = "*"
+"""A tag with this value in a targetRef stands for any value of the tag."""
 
 
 class TooManySubsets(MeshError):
@@ -32,7 +33,7 @@ def outbound_parts(selected: Sequence[Resource[Any]], service: str) -> tuple[Par
     return tuple(
         (item.default, resource.meta.key)
         for resource in selected
-        if not any(item.target_ref.kind == "MeshHTTPRoute" for item in resource.spec.to)
+        if not _speaks_of_routes(resource)
         for item in resource.spec.to
         if _speaks_of(item.target_ref, service)
     )
@@ -40,7 +41,12 @@ def outbound_parts(selected: Sequence[Resource[Any]], service: str) -> tuple[Par
 
 def has_outbound_rules(selected: Sequence[Resource[Any]]) -> bool:
     """Whether any of the policies has a ``to`` entry that can hold for a ``kuma.io/service``."""
-    return any(item.target_ref.kind in {"Mesh", "MeshService"} for resource in selected for item in resource.spec.to)
+    return any(
+        item.target_ref.kind in {"Mesh", "MeshService"}
+        for resource in selected
+        if not _speaks_of_routes(resource)
+        for item in resource.spec.to
+    )
 
 
 def inbound_rules(policy: Policy, selected: Sequence[Resource[Any]]) -> InboundRules[Any]:
@@ -69,15 +75,23 @@ def subset_rules(policy: Policy, selected: Sequence[Resource[Any]]) -> tuple[Sub
     """
     entries = [(tags, item.default, resource.meta.key) for resource in selected for item in resource.spec.from_
                if (tags := _source_tags(item.target_ref)) is not None]  # fmt: skip
-    counter = count(1)
     found: list[SubsetRule[Any]] = []
-    for positive, negative in _groups(entries, {}, (), counter):
-        merged = merge(policy.conf, [(conf, key) for tags, conf, key in entries if tags.items() <= positive.items()])
+    for number, group in enumerate(_groups([tags for tags, _, _ in entries]), start=1):
+        if number > MAX_SUBSETS:
+            names = ", ".join(sorted({origin.name for _, _, origin in entries}))
+            raise TooManySubsets(
+                f"the 'from' entries of {names} tell sources apart by so many tags that they make over {MAX_SUBSETS} "
+                "groups; use fewer tags, or 'rules' with SPIFFE ids"
+            )
+        merged = merge(policy.conf, [entries[index][1:] for index in sorted(group.covered)])
         if merged is not None:
-            subset = [TagMatch(k, v) for k, v in positive.items()]
-            subset += [TagMatch(k, v, negated=True) for k, v in negative if k not in positive]
-            found.append(SubsetRule(tuple(sorted(subset, key=lambda tag: (tag.key, tag.value))), merged))
+            found.append(SubsetRule(_subset(group), merged))
     return tuple(sorted(found, key=lambda rule: -sum(not tag.negated for tag in rule.subset)))
+
+
+def _speaks_of_routes(resource: Resource[Any]) -> bool:
+    """A policy with an entry for a route says nothing about services, in any of its entries."""
+    return any(item.target_ref.kind == "MeshHTTPRoute" for item in resource.spec.to)
 
 
 def _speaks_of(ref: TargetRef, service: str) -> bool:
@@ -121,22 +135,74 @@ def _source_tags(ref: TargetRef) -> Mapping[str, str] | None:
     return None
 
 
-def _groups(
-    entries: Sequence[_Entry], positive: dict[str, str], negative: tuple[tuple[str, str], ...], counter: Iterator[int]
-) -> Iterator[tuple[dict[str, str], tuple[tuple[str, str], ...]]]:
-    """Split on the first tag that some entry still possible in this group asks for; a leaf asks for none."""
-    for tags, _, _ in entries:
-        if any((k, v) in negative or positive.get(k, v) != v for k, v in tags.items()):
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """
+    Sources that have and have not some tags. ``undecided`` are the entries, by number, that hold for some of them
+    only, with the tags on which that depends; ``covered`` those that hold for all.
+    """
+
+    undecided: tuple[tuple[int, Mapping[str, str]], ...]
+    covered: tuple[int, ...] = ()
+    positive: Mapping[str, str] = field(default_factory=dict)
+    negative: _Denied | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Denied:
+    """A tag that sources have not, and before it those that were asked for earlier; a chain, to be shared."""
+
+    key: str
+    value: str
+    before: _Denied | None
+
+
+def _groups(entries: Sequence[Mapping[str, str]]) -> Iterator[_Group]:
+    """Split on the first tag of an undecided entry until none is left; a group is made when it is asked for."""
+    everyone = tuple(index for index, tags in enumerate(entries) if not tags)
+    waiting = [_Group(tuple((index, tags) for index, tags in enumerate(entries) if tags), everyone)]
+    while waiting:
+        group = waiting.pop()
+        if not group.undecided:
+            yield group
             continue
-        for key, value in tags.items():
-            if key not in positive:
-                yield from _groups(entries, {**positive, key: value}, negative, counter)
-                yield from _groups(entries, positive, (*negative, (key, value)), counter)
-                return
-    if next(counter) > MAX_SUBSETS:
-        names = ", ".join(sorted({origin.name for _, _, origin in entries}))
-        raise TooManySubsets(
-            f"the 'from' entries of {names} tell sources apart by so many tags that they make over {MAX_SUBSETS} "
-            "groups; use fewer tags, or 'rules' with SPIFFE ids"
-        )
-    yield positive, negative
+        key, value = next(iter(group.undecided[0][1].items()))
+        waiting += (_without(group, key, value), _with(group, key, value))
+
+
+def _with(group: _Group, key: str, value: str) -> _Group:
+    """The sources of a group that have a tag; the value ``*`` stands for any."""
+    undecided: list[tuple[int, Mapping[str, str]]] = []
+    covered = list(group.covered)
+    for index, tags in group.undecided:
+        asked = tags.get(key)
+        if asked in {value, ANY_VALUE}:
+            rest = {k: v for k, v in tags.items() if k != key}
+            if rest:
+                undecided.append((index, rest))
+            else:
+                covered.append(index)
+        elif asked is None or value == ANY_VALUE:
+            undecided.append((index, tags))
+    return _Group(tuple(undecided), tuple(covered), {**group.positive, key: value}, group.negative)
+
+
+def _without(group: _Group, key: str, value: str) -> _Group:
+    """The sources of a group that have not a tag."""
+    undecided = tuple(
+        (index, tags)
+        for index, tags in group.undecided
+        if key not in tags or (tags[key] != value and value != ANY_VALUE)
+    )
+    return _Group(undecided, group.covered, group.positive, _Denied(key, value, group.negative))
+
+
+def _subset(group: _Group) -> tuple[TagMatch, ...]:
+    """What tells the sources of a group from others; a tag they have speaks for itself, so others of its key go."""
+    made = [TagMatch(key, value) for key, value in group.positive.items()]
+    denied = group.negative
+    while denied is not None:
+        if group.positive.get(denied.key, ANY_VALUE) == ANY_VALUE:
+            made.append(TagMatch(denied.key, denied.value, negated=True))
+        denied = denied.before
+    return tuple(sorted(made, key=lambda tag: (tag.key, tag.value)))

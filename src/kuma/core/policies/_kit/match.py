@@ -65,7 +65,7 @@ def is_shadow(meta: Meta) -> bool:
 
 def in_priority_order(policies: Iterable[Resource[PolicySpec]]) -> tuple[Resource[PolicySpec], ...]:
     """Ascending: a later policy overrides an earlier one; of equals, the smaller name comes last and wins."""
-    by_name = sorted(policies, key=lambda policy: policy.meta.display_name, reverse=True)
+    by_name = sorted(policies, key=lambda policy: (policy.meta.display_name, policy.meta.key), reverse=True)
     return tuple(sorted(by_name, key=_rank))
 
 
@@ -98,6 +98,8 @@ def _rank(policy: Resource[PolicySpec]) -> tuple[int, int, int, int, int]:
 
 
 def _same_zone(policy: Meta, proxy: ProxyFacts) -> bool:
+    if policy.labels.get(POLICY_ROLE_LABEL) == "producer":
+        return True
     if policy.labels.get(ORIGIN_LABEL) != "zone" or proxy.labels.get(ORIGIN_LABEL, "zone") != "zone":
         return True
     ours, theirs = policy.labels.get(ZONE_LABEL), proxy.labels.get(ZONE_LABEL)

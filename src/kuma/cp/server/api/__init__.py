@@ -10,10 +10,11 @@ from prometheus_client import CollectorRegistry
 from kuma.cp.server.api.application import Api
 from kuma.cp.server.api.derived import Derived
 from kuma.cp.server.api.global_insight import GlobalInsightRoutes
-from kuma.cp.server.api.insights import OverviewRoutes, ServiceInsightRoutes
+from kuma.cp.server.api.insights import MeshInsightRoutes, OverviewRoutes, ServiceInsightRoutes
 from kuma.cp.server.api.inspection import InspectionRoutes
 from kuma.cp.server.api.metrics import ApiMetrics
 from kuma.cp.server.api.ports import Backends
+from kuma.cp.server.api.proxies import Proxies
 from kuma.cp.server.api.reading import Reading
 from kuma.cp.server.api.resources import ResourceRoutes
 from kuma.cp.server.api.system import SystemRoutes
@@ -24,16 +25,19 @@ __all__ = ["rest_api"]
 
 def rest_api(backends: Backends, registry: CollectorRegistry, *, answer_within: float = 10.0) -> Api:
     """The application; one serves both ports. Its metrics go to ``registry``; ``answer_within`` is in seconds."""
-    derived = Derived(backends.resources, backends.now, backends.config.metrics.mesh.min_resync_interval)
-    reading = Reading(backends, derived)
-    resources = ResourceRoutes(backends, reading)
+    store = backends.store
+    proxies = Proxies(store)
+    derived = Derived(store, proxies, backends.now, backends.config.metrics.mesh.min_resync_interval)
+    reading = Reading(backends)
+    resources = ResourceRoutes(backends, reading, proxies)
     tokens = TokenRoutes(backends)
     routes = [
-        *SystemRoutes(backends, reading, resources).routes(),
+        *SystemRoutes(backends, resources).routes(),
         *GlobalInsightRoutes(backends, derived).routes(),
-        *OverviewRoutes(reading).routes(),
+        *OverviewRoutes(store, reading, resources).routes(),
+        *MeshInsightRoutes(reading, derived, resources).routes(),
         *ServiceInsightRoutes(reading, derived, resources).routes(),
-        *InspectionRoutes(backends, reading).routes(),
+        *InspectionRoutes(backends, reading, proxies).routes(),
         *resources.routes(),
         *tokens.routes(),
     ]

@@ -147,7 +147,8 @@ class Api:
                 return await route.handler(call)
         except TimeoutError as error:
             raise StoreUnavailable(
-                f"no answer within {self._answer_within:g}s; whether anything was changed is not known: look, then try again"
+                f"no answer within {self._answer_within:g}s; whether anything was changed is not known: "
+                "look, then try again"
             ) from error
 
     def _find(self, segments: tuple[str, ...]) -> Found | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -23,6 +23,9 @@ from kuma.cp.store.port import Author
 _MOST_QUERY_FIELDS: Final = 200
 _LARGE_BODY: Final = 128 * 1024
 """Parsing more than this takes longer than the event loop may stand still."""
+
+_FEW_ITEMS: Final = 20
+"""How many resources can be printed before the event loop has to turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,13 @@ def query_of(text: bytes) -> tuple[tuple[str, str], ...]:
 def json_reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """JSON as Kuma prints it: one space of indent and a line break at the end."""
     return Response(to_json(body, indent=1) + b"\n", status, {"content-type": JSON, **(headers or {})})
+
+
+async def rendered(render: Callable[[], Any], items: int) -> Response:
+    """The answer that ``render`` makes, off the event loop where it is made of many items."""
+    if items <= _FEW_ITEMS:
+        return json_reply(render())
+    return await asyncio.to_thread(lambda: json_reply(render()))
 
 
 def text_reply(body: str | bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,32 +1,60 @@
-"""A resource as the API shows it: Kuma's envelope in both forms, and what a cluster would hold (``format=k8s``)."""
+"""A resource as the API shows it: Kuma's envelope in both forms, and what a cluster would hold (``format=k8s``).
+
+Stored resources are shown from their stored text, which is their wire form: reading never parses a spec into a model,
+however long a list is.
+"""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from kuma.core.errors import BadRequest
-from kuma.core.model.kinds import Form, Kind, Scope
+from kuma.core.model.kinds import BY_NAME, Form, Kind, Scope
 from kuma.core.model.labels import MESH_LABEL, kri
 from kuma.core.model.resource import Meta, Resource
+from kuma.cp.store.decoding import meta_of
+from kuma.cp.store.port import Record
 
 KUBERNETES: Final = ("k8s", "kubernetes")
 _FORMATS: Final = ("universal", *KUBERNETES)
 _SECRETS: Final = {"Secret": "system.kuma.io/secret", "GlobalSecret": "system.kuma.io/global-secret"}
 
 
-def universal(resource: Resource[Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A resource on its way to a caller; ``spec`` and ``status`` are JSON data."""
+
+    meta: Meta
+    spec: Mapping[str, Any]
+    status: Mapping[str, Any] | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return BY_NAME[self.meta.key.kind]
+
+    @classmethod
+    def stored(cls, record: Record) -> Shown:
+        return cls(meta_of(record), from_json(record.spec), None if record.status is None else from_json(record.status))
+
+    @classmethod
+    def derived(cls, resource: Resource[Any]) -> Shown:
+        return cls(resource.meta, resource.spec.to_json(), resource.status)
+
+
+def universal(shown: Shown) -> dict[str, Any]:
     """The envelope."""
-    kind = resource.kind
-    body = head(kind.name, kind, resource.meta)
-    spec: dict[str, Any] = resource.spec.to_json()
+    kind = shown.kind
+    body = head(kind.name, kind, shown.meta)
     if kind.form is Form.LEGACY:
-        return body | spec | body  # metadata first, and no field of a spec can take its place
-    body["spec"] = spec
+        return body | dict(shown.spec) | body  # metadata first, and no field of a spec can take its place
+    body["spec"] = shown.spec
     if kind.has_status:
-        body["status"] = dict(resource.status or {})
+        body["status"] = dict(shown.status or {})
     return body
 
 
@@ -57,7 +85,7 @@ def time_text(time: datetime) -> str:
     return f"{whole}.{digits}Z" if digits else f"{whole}Z"
 
 
-def in_format(resource: Resource[Any], format: str | None, namespace: str) -> dict[str, Any]:
+def in_format(shown: Shown, format: str | None, namespace: str) -> dict[str, Any]:
     """
     The resource in the form asked for.
 
@@ -66,11 +94,11 @@ def in_format(resource: Resource[Any], format: str | None, namespace: str) -> di
     """
     if format and format not in _FORMATS:
         raise BadRequest(f'bad request: the query parameter "format" must be one of {", ".join(_FORMATS)}')
-    return _kubernetes(resource, namespace) if format in KUBERNETES else universal(resource)
+    return _kubernetes(shown, namespace) if format in KUBERNETES else universal(shown)
 
 
-def _kubernetes(resource: Resource[Any], namespace: str) -> dict[str, Any]:
-    kind, meta = resource.kind, resource.meta
+def _kubernetes(shown: Shown, namespace: str) -> dict[str, Any]:
+    kind, meta = shown.kind, shown.meta
     labels = dict(meta.labels)
     old_style = kind.form is Form.LEGACY and kind.name not in _SECRETS
     if kind.scope is Scope.MESH and not old_style:
@@ -82,21 +110,15 @@ def _kubernetes(resource: Resource[Any], namespace: str) -> dict[str, Any]:
     if labels:
         metadata["labels"] = labels
     if kind.name in _SECRETS:
-        data = base64.b64encode(resource.spec.data or b"").decode()
-        return {
-            "kind": "Secret",
-            "apiVersion": "v1",
-            "metadata": metadata,
-            "data": {"value": data},
-            "type": _SECRETS[kind.name],
-        }
+        data = {"value": shown.spec.get("data", "")}
+        return {"kind": "Secret", "apiVersion": "v1", "metadata": metadata, "data": data, "type": _SECRETS[kind.name]}
     body: dict[str, Any] = {"kind": kind.name, "apiVersion": "kuma.io/v1alpha1", "metadata": metadata}
     if old_style and kind.scope is Scope.MESH:
         body["mesh"] = meta.mesh
     # The one kind whose whole content is what was observed keeps it under "status" in a cluster.
-    body["status" if kind.name == "DataplaneInsight" else "spec"] = resource.spec.to_json()
+    body["status" if kind.name == "DataplaneInsight" else "spec"] = shown.spec
     if kind.has_status:
-        body["status"] = dict(resource.status or {})
+        body["status"] = dict(shown.status or {})
     return body
 
 
@@ -105,7 +127,3 @@ def _is_namespaced(kind: Kind) -> bool:
     if kind.form is Form.PLUGIN or kind.name in _SECRETS or kind.has_overview:
         return True
     return kind.name == "DataplaneInsight"
-
-
-def without_label(labels: Mapping[str, str], label: str) -> dict[str, str]:
-    return {key: value for key, value in labels.items() if key != label}

@@ -46,7 +46,7 @@ class GlobalInsightRoutes:
         )
 
     async def _global_counts(self) -> dict[str, int]:
-        return {kind.name: len(await self._backends.resources.list(kind)) for kind in _GLOBAL_KINDS}
+        return {kind.name: len(await self._backends.store.list(kind.name)) for kind in _GLOBAL_KINDS}
 
 
 def global_insight(figures: Figures, global_counts: dict[str, int]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
-"""Overviews of proxies, and service insights: one object per service, though they are made per mesh."""
+"""Overviews of proxies; figures of meshes; and service insights, one object per service though made per mesh."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
+from pydantic_core import from_json
 from starlette.responses import Response
 
 from kuma.core.errors import BadRequest
@@ -14,13 +15,15 @@ from kuma.core.model.kinds import BY_NAME, KINDS, Kind, Scope
 from kuma.core.model.resource import Key, Meta, Resource
 from kuma.core.resources.serviceinsight.compute import service
 from kuma.core.resources.serviceinsight.spec import Service, ServiceInsight, ServiceType
-from kuma.cp.server.api.call import Call, json_reply
+from kuma.cp.server.api.call import Call, json_reply, rendered
 from kuma.cp.server.api.derived import Derived
-from kuma.cp.server.api.envelope import head
-from kuma.cp.server.api.paging import by_meta, by_proxy, page_of, selected
+from kuma.cp.server.api.envelope import Shown, head, in_format, universal
+from kuma.cp.server.api.paging import by_meta, page_of
 from kuma.cp.server.api.reading import OVERVIEWS, RETRIEVE_MANY, RETRIEVE_ONE, Reading, collection_paths
 from kuma.cp.server.api.resources import ResourceRoutes
 from kuma.cp.server.api.routing import Route
+from kuma.cp.store.decoding import meta_of
+from kuma.cp.store.port import Record, Store
 
 _OLD_NAMES: Final = {
     "Dataplane": "dataplanes+insights",
@@ -35,8 +38,10 @@ _ONE_BY_ONE: Final = 10
 class OverviewRoutes:
     """A proxy together with what was observed of it."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, store: Store, reading: Reading, resources: ResourceRoutes) -> None:
+        self._store = store
         self._reading = reading
+        self._resources = resources
 
     def routes(self) -> Iterator[Route]:
         for kind in KINDS:
@@ -56,43 +61,68 @@ class OverviewRoutes:
             yield Route("GET", f"/{old}", partial(self._list, kind), OVERVIEWS)
 
     async def _get(self, kind: Kind, call: Call) -> Response:
-        resource = await self._reading.one(call, kind)
-        insight = await self._reading.find(_insight_kind(kind), call.mesh, call.name)
-        return json_reply(overview(kind, resource, insight))
+        record = await self._reading.one(call, kind)
+        insight = await self._store.find(_insight_key(record))
+        return json_reply(overview(kind, record, insight))
 
     async def _list(self, kind: Kind, call: Call) -> Response:
-        found = selected(call, await self._reading.many(call, kind))
-        if kind.name == "Dataplane":
-            keep = by_proxy(call)
-            found = [resource for resource in found if keep(resource.spec)]
-        page = page_of(call, found)
-        insights = await self._insights(call, kind, [resource.meta for resource in page.items])
-        return json_reply(page.body(lambda resource: overview(kind, resource, insights.get(_place(resource.meta)))))
+        page = page_of(call, await self._resources.found(call, kind))
+        insights = await self._insights(call, kind, page.items)
+        render = partial(page.body, lambda record: overview(kind, record, insights.get(_insight_key(record))))
+        return await rendered(render, len(page.items))
 
-    async def _insights(self, call: Call, kind: Kind, metas: list[Meta]) -> dict[tuple[str, str], Resource[Any]]:
-        insight = _insight_kind(kind)
-        if len(metas) > _ONE_BY_ONE:
-            return {_place(one.meta): one for one in await self._reading.many(call, insight)}
-        found = [await self._reading.find(insight, meta.mesh, meta.name) for meta in metas]
-        return {_place(one.meta): one for one in found if one is not None}
+    async def _insights(self, call: Call, kind: Kind, records: Sequence[Record]) -> dict[Key, Record]:
+        keys = [_insight_key(record) for record in records]
+        if len(keys) > _ONE_BY_ONE:
+            return {one.key: one for one in await self._store.list(_insight_kind(kind), call.mesh or None)}
+        found = [await self._store.find(key) for key in keys]
+        return {one.key: one for one in found if one is not None}
 
 
-def overview(kind: Kind, resource: Resource[Any], insight: Resource[Any] | None) -> dict[str, Any]:
+def overview(kind: Kind, record: Record, insight: Record | None) -> dict[str, Any]:
     """The envelope of an overview; a proxy that never connected has no insight."""
     word = kind.name[0].lower() + kind.name[1:]
-    body = head(f"{kind.name}Overview", kind, resource.meta)
-    body[word] = resource.spec.to_json()
+    body = head(f"{kind.name}Overview", kind, meta_of(record))
+    body[word] = from_json(record.spec)
     if insight is not None:
-        body[f"{word}Insight"] = insight.spec.to_json()
+        body[f"{word}Insight"] = from_json(insight.spec)
     return body
 
 
-def _insight_kind(kind: Kind) -> Kind:
-    return BY_NAME[f"{kind.name}Insight"]
+def _insight_kind(kind: Kind) -> str:
+    return f"{kind.name}Insight"
 
 
-def _place(meta: Meta) -> tuple[str, str]:
-    return meta.mesh, meta.name
+def _insight_key(record: Record) -> Key:
+    return Key(f"{record.key.kind}Insight", record.key.mesh, record.key.name)
+
+
+class MeshInsightRoutes:
+    """The figures of meshes."""
+
+    def __init__(self, reading: Reading, derived: Derived, resources: ResourceRoutes) -> None:
+        self._reading = reading
+        self._derived = derived
+        self._resources = resources
+        self._kind = BY_NAME["MeshInsight"]
+
+    def routes(self) -> Iterator[Route]:
+        for path, _ in collection_paths(self._kind):
+            item = f"{path}/{{name}}"
+            yield Route("GET", path, self._list, RETRIEVE_MANY)
+            yield Route("GET", item, self._get, RETRIEVE_ONE)
+            yield from self._resources.changing(self._kind, item)
+
+    async def _get(self, call: Call) -> Response:
+        await self._reading.enter(call, self._kind)
+        found = Shown.derived((await self._derived.figures()).mesh(call.name))
+        return json_reply(in_format(found, call.first("format"), self._resources.namespace(call)))
+
+    async def _list(self, call: Call) -> Response:
+        await self._reading.enter(call, self._kind)
+        keep = by_meta(call)
+        found = [one for one in (await self._derived.figures()).meshes if keep(one.meta.name, one.meta.labels)]
+        return json_reply(page_of(call, found).body(lambda one: universal(Shown.derived(one))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +163,7 @@ class ServiceInsightRoutes:
             _Named(meta, one)
             for insight in insights
             for name, one in insight.spec.services.items()
-            if one.service_type in types and keep(meta := _meta(insight, name))
+            if one.service_type in types and keep(name, (meta := _meta(insight, name)).labels)
         ]
         return json_reply(page_of(call, found).body(self._render))
 

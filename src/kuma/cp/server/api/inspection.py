@@ -20,8 +20,10 @@ from kuma.cp.server.api.envelope import head, reference
 from kuma.cp.server.api.matching import InboundConfs, KindRules, OrderedConf, SubsetConf, rules_for, selects
 from kuma.cp.server.api.paging import by_meta, page_of
 from kuma.cp.server.api.ports import Backends
+from kuma.cp.server.api.proxies import Proxies
 from kuma.cp.server.api.reading import RETRIEVE_ONE, Reading
 from kuma.cp.server.api.routing import JSON, TEXT, Route
+from kuma.cp.store.decoding import resource_of
 
 ADMIN: Final = "Could not execute admin operation"
 _DATAPLANE: Final = BY_NAME["Dataplane"]
@@ -31,9 +33,10 @@ _POLICY_KINDS: Final = tuple(kind for kind in KINDS if kind.policy is not None)
 class InspectionRoutes:
     """See the module."""
 
-    def __init__(self, backends: Backends, reading: Reading) -> None:
+    def __init__(self, backends: Backends, reading: Reading, proxies: Proxies) -> None:
         self._backends = backends
         self._reading = reading
+        self._proxies = proxies
 
     def routes(self) -> Iterator[Route]:
         proxy = "/meshes/{mesh}/dataplanes/{name}"
@@ -76,7 +79,7 @@ class InspectionRoutes:
         return await self._fetched(call, "/clusters?format=json" if as_json else "/clusters", JSON if as_json else TEXT)
 
     async def _fetched(self, call: Call, path: str, media: str) -> Response:
-        dataplane = await self._reading.one(call, _DATAPLANE)
+        dataplane = await self._reading.dataplane(call)
         _, body = await self._backends.envoy_admin.fetch(dataplane, path)
         # The type is ours to say: a proxy must not make a browser run what it sends.
         return Response(body, headers={"content-type": media, "x-content-type-options": "nosniff"})
@@ -95,8 +98,8 @@ class InspectionRoutes:
         return await asyncio.to_thread(json_reply, body)  # a proxy's configuration may be megabytes
 
     async def _matched(self, call: Call) -> tuple[Resource[Dataplane], tuple[KindRules, ...]]:
-        dataplane = await self._reading.one(call, _DATAPLANE)
-        policies = {kind.name: await self._backends.resources.list(kind, call.mesh) for kind in _POLICY_KINDS}
+        dataplane = await self._reading.dataplane(call)
+        policies = {kind.name: await self._reading.policies(call.mesh, kind) for kind in _POLICY_KINDS}
         return dataplane, await asyncio.to_thread(rules_for, dataplane, policies)
 
     async def _policies(self, call: Call) -> Response:
@@ -123,13 +126,13 @@ class InspectionRoutes:
         return json_reply({"total": len(items), "items": items})
 
     async def _selected(self, kind: Kind, call: Call) -> list[Resource[Dataplane]]:
-        policy = await self._reading.one(call, kind)
-        dataplanes = await self._backends.resources.list(_DATAPLANE, call.mesh)
+        policy = resource_of(await self._reading.one(call, kind))
+        dataplanes = [one for one in await self._proxies.dataplanes() if one.meta.mesh == call.mesh]
         return await asyncio.to_thread(lambda: [one for one in dataplanes if selects(policy, one)])
 
     async def _proxies_of(self, kind: Kind, call: Call) -> Response:
         keep = by_meta(call)
-        page = page_of(call, [one for one in await self._selected(kind, call) if keep(one.meta)])
+        page = page_of(call, [one for one in await self._selected(kind, call) if keep(one.meta.name, one.meta.labels)])
         body = page.body(lambda dataplane: reference(dataplane.meta))
         if page.next is None:
             del body["next"]

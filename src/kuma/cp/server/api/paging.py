@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from kuma.core.errors import BadRequest, InvalidResource, Violation
-from kuma.core.model.resource import Meta, Resource
 from kuma.core.resources.dataplane.facts import all_tag_sets, gateway
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.cp.server.api.call import Call
@@ -22,7 +21,6 @@ _FILTER: Final = re.compile(r"filter\[([^\]]*)\](.*)", re.DOTALL)
 _GATEWAYS: Final = {"true": ("BUILTIN", "DELEGATED"), "builtin": ("BUILTIN",), "delegated": ("DELEGATED",)}
 
 T = TypeVar("T")
-Keep = Callable[[T], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +51,9 @@ def page_of(call: Call, items: Sequence[T]) -> Page:
     return Page(len(items), items[offset:end], following)
 
 
-def selected(call: Call, resources: Iterable[Resource[Any]]) -> list[Resource[Any]]:
-    """The resources that the call's filters on metadata leave."""
-    keep = by_meta(call)
-    return [resource for resource in resources if keep(resource.meta)]
-
-
-def by_meta(call: Call) -> Keep[Meta]:
+def by_meta(call: Call) -> Callable[[str, Mapping[str, str]], bool]:
     """
-    The filters every list has: ``name`` (part of the name) and ``filter[labels.<key>]``.
+    The filters every list has, asked for a name and labels: ``name`` (part of it) and ``filter[labels.<key>]``.
 
     Raises:
         InvalidResource: another filter is asked for.
@@ -69,15 +61,15 @@ def by_meta(call: Call) -> Keep[Meta]:
     part = call.first("name") or ""
     labels = _label_filters(call)
 
-    def keep(meta: Meta) -> bool:
-        return part in meta.name and labels.items() <= meta.labels.items()
+    def keep(name: str, of: Mapping[str, str]) -> bool:
+        return part in name and labels.items() <= of.items()
 
     return keep
 
 
-def by_proxy(call: Call) -> Keep[Dataplane]:
+def by_proxy(call: Call) -> Callable[[Dataplane], bool] | None:
     """
-    The filters of lists of proxies: ``tag`` and ``gateway``.
+    The filters of lists of proxies: ``tag`` and ``gateway``; None where the call has none of them.
 
     Raises:
         BadRequest: ``gateway`` is none of its words.
@@ -86,6 +78,9 @@ def by_proxy(call: Call) -> Keep[Dataplane]:
     wanted = call.first("gateway")
     if wanted and wanted != "false" and wanted not in _GATEWAYS:
         raise BadRequest('bad request: the query parameter "gateway" must be one of true, false, builtin, delegated')
+
+    if not pairs and not wanted:
+        return None
 
     def keep(dataplane: Dataplane) -> bool:
         if wanted and not _is_wanted(wanted, dataplane):

@@ -13,7 +13,7 @@ from kuma.core.model.resource import Resource
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.cp.access.control import Access
 from kuma.cp.config import Config
-from kuma.cp.store.port import Author
+from kuma.cp.store.port import Author, Store
 from kuma.cp.tokens.issuer import TokenIssuer
 
 
@@ -28,15 +28,7 @@ class Written(Protocol):
 
 
 class Resources(Protocol):
-    """Stored resources, with the rules of writing them. Every method may raise ``StoreUnavailable``."""
-
-    async def get(self, kind: Kind, mesh: str, name: str) -> Resource[Any]:
-        """One resource; ``mesh`` is empty for global kinds. Raises ``NotFound``."""
-        ...
-
-    async def list(self, kind: Kind, mesh: str | None = None) -> tuple[Resource[Any], ...]:
-        """All of a kind, of one mesh when given, by mesh then name."""
-        ...
+    """The rules of writing resources. Every method may raise ``StoreUnavailable``."""
 
     async def put(
         self,
@@ -60,10 +52,6 @@ class Resources(Protocol):
         self, kind: Kind, mesh: str, name: str, *, author: Author, allowed: Callable[[Kind], None]
     ) -> None:
         """Remove one resource. Raises ``NotFound``, ``AccessDenied``, ``InvalidResource`` (it is in use)."""
-        ...
-
-    async def revision(self) -> int:
-        """The store's revision; equal revisions mean equal contents."""
         ...
 
 
@@ -108,6 +96,7 @@ class Backends:
     """
     Everything the API works with.
 
+    What is read comes from the ``store`` as it stands there; what is written goes through ``resources``.
     ``verify_user`` checks a bearer token, None where user tokens are not in use. ``ca_fingerprint`` goes into tokens of
     proxies (empty where the operator's own chain holds no CA). ``now`` and ``new_request_id`` are the clock and a
     source of unguessable ids.
@@ -115,6 +104,7 @@ class Backends:
 
     config: Config
     instance: Instance
+    store: Store
     resources: Resources
     access: Access
     issuer: TokenIssuer

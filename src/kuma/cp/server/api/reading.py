@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from kuma.core.errors import MethodNotAllowed, NotFound
 from kuma.core.model.kinds import BY_NAME, Kind, Scope
-from kuma.core.model.resource import Resource
+from kuma.core.model.resource import Key, Resource
+from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.cp.server.api.call import Call
-from kuma.cp.server.api.derived import Derived
 from kuma.cp.server.api.ports import Backends
+from kuma.cp.store.decoding import resource_of
+from kuma.cp.store.port import Record
 
 RETRIEVE_ONE: Final = "Could not retrieve a resource"
 RETRIEVE_MANY: Final = "Could not retrieve resources"
@@ -18,36 +20,28 @@ OVERVIEWS: Final = "Could not retrieve insights"
 
 
 class Reading:
-    """Stored and derived resources, as far as the caller may see them."""
+    """Stored resources, as far as the caller may see them."""
 
-    def __init__(self, backends: Backends, derived: Derived) -> None:
+    def __init__(self, backends: Backends) -> None:
         self._backends = backends
-        self._derived = derived
 
-    async def one(self, call: Call, kind: Kind) -> Resource[Any]:
-        """The resource that the call's path names. Raises ``NotFound``, ``AccessDenied``."""
+    async def one(self, call: Call, kind: Kind) -> Record:
+        """What the call's path names. Raises ``NotFound``, ``AccessDenied``."""
         await self.enter(call, kind)
-        return await self.get(kind, call.mesh, call.name)
+        return await self._backends.store.get(Key(kind.name, call.mesh, call.name))
 
-    async def many(self, call: Call, kind: Kind) -> Sequence[Resource[Any]]:
+    async def many(self, call: Call, kind: Kind) -> Sequence[Record]:
         """All of a kind in the mesh the call's path names, or everywhere. Raises ``NotFound``, ``AccessDenied``."""
         await self.enter(call, kind)
-        if kind.derived:
-            return await self._derived.list(kind)
-        return await self._backends.resources.list(kind, call.mesh or None)
+        return await self._backends.store.list(kind.name, call.mesh or None)
 
-    async def get(self, kind: Kind, mesh: str, name: str) -> Resource[Any]:
-        """One resource, without a check of the caller."""
-        if kind.derived:
-            return await self._derived.get(kind, name)
-        return await self._backends.resources.get(kind, mesh, name)
+    async def dataplane(self, call: Call) -> Resource[Dataplane]:
+        """The proxy that the call's path names. Raises ``NotFound``."""
+        return resource_of(await self.one(call, BY_NAME["Dataplane"]))
 
-    async def find(self, kind: Kind, mesh: str, name: str) -> Resource[Any] | None:
-        """One resource, or None."""
-        try:
-            return await self.get(kind, mesh, name)
-        except NotFound:
-            return None
+    async def policies(self, mesh: str, kind: Kind) -> Sequence[Resource[Any]]:
+        """The policies of a kind in a mesh."""
+        return [resource_of(record) for record in await self._backends.store.list(kind.name, mesh)]
 
     async def enter(self, call: Call, kind: Kind) -> None:
         """The mesh exists, where the path names one, and the caller may see the kind."""
@@ -56,12 +50,8 @@ class Reading:
 
     async def require_mesh(self, call: Call) -> None:
         """Raises ``NotFound`` if the path names a mesh that does not exist."""
-        if not call.mesh:
-            return
-        try:
-            await self._backends.resources.get(BY_NAME["Mesh"], "", call.mesh)
-        except NotFound as error:
-            raise NotFound(*error.args, title="Failed to retrieve Mesh") from None
+        if call.mesh and await self._backends.store.find(Key("Mesh", "", call.mesh)) is None:
+            raise NotFound(f'there is no mesh "{call.mesh}"', title="Failed to retrieve Mesh")
 
     def require_writable(self, kind: Kind) -> None:
         """Raises ``MethodNotAllowed``."""

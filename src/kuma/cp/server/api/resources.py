@@ -11,27 +11,30 @@ from starlette.responses import Response
 from kuma.core.errors import BadRequest
 from kuma.core.model.kinds import KINDS, Kind
 from kuma.core.model.text import Limits
-from kuma.cp.server.api.call import Call, json_reply
-from kuma.cp.server.api.envelope import in_format, universal
-from kuma.cp.server.api.paging import by_proxy, page_of, selected
+from kuma.cp.server.api.call import Call, json_reply, rendered
+from kuma.cp.server.api.envelope import Shown, in_format, universal
+from kuma.cp.server.api.paging import by_meta, by_proxy, page_of
 from kuma.cp.server.api.ports import Backends
+from kuma.cp.server.api.proxies import Proxies
 from kuma.cp.server.api.reading import RETRIEVE_MANY, RETRIEVE_ONE, Reading, collection_paths
 from kuma.cp.server.api.routing import Route
+from kuma.cp.store.port import Record
 
 PROCESS: Final = "Could not process a resource"
 DELETE: Final = "Could not delete a resource"
 
 
 class ResourceRoutes:
-    """The operations that all kinds have in common; service insights are told elsewhere."""
+    """The operations that all kinds have in common; derived kinds are told elsewhere."""
 
-    def __init__(self, backends: Backends, reading: Reading) -> None:
+    def __init__(self, backends: Backends, reading: Reading, proxies: Proxies) -> None:
         self._backends = backends
         self._reading = reading
+        self._proxies = proxies
 
     def routes(self) -> Iterator[Route]:
         for kind in KINDS:
-            if kind.name != "ServiceInsight":
+            if not kind.derived:
                 yield from self._routes_of(kind)
 
     def _routes_of(self, kind: Kind) -> Iterator[Route]:
@@ -48,15 +51,23 @@ class ResourceRoutes:
         yield Route("DELETE", item, partial(self._delete, kind), DELETE)
 
     async def _get(self, kind: Kind, call: Call) -> Response:
-        resource = await self._reading.one(call, kind)
-        return json_reply(in_format(resource, call.first("format"), self.namespace(call)))
+        shown = Shown.stored(await self._reading.one(call, kind))
+        return json_reply(in_format(shown, call.first("format"), self.namespace(call)))
 
     async def _list(self, kind: Kind, call: Call) -> Response:
-        found = selected(call, await self._reading.many(call, kind))
-        if kind.name == "Dataplane":
-            keep = by_proxy(call)
-            found = [resource for resource in found if keep(resource.spec)]
-        return json_reply(page_of(call, found).body(universal))
+        page = page_of(call, await self.found(call, kind))
+        render = partial(page.body, lambda record: universal(Shown.stored(record)))
+        return await rendered(render, len(page.items))
+
+    async def found(self, call: Call, kind: Kind) -> list[Record]:
+        """What the call's filters leave of a kind."""
+        keep = by_meta(call)
+        records = [one for one in await self._reading.many(call, kind) if keep(one.key.name, one.labels)]
+        keep_proxy = by_proxy(call) if kind.name == "Dataplane" else None
+        if keep_proxy is None:
+            return records
+        kept = {one.meta.key for one in await self._proxies.dataplanes() if keep_proxy(one.spec)}
+        return [record for record in records if record.key in kept]
 
     async def _put(self, kind: Kind, call: Call) -> Response:
         self._reading.require_writable(kind)

@@ -11,15 +11,17 @@ from starlette.responses import Response
 from kuma.core.errors import BadRequest, NotFound
 from kuma.core.model.kinds import KINDS, Kind, Scope
 from kuma.core.model.labels import kri
-from kuma.core.model.resource import Resource
+from kuma.core.model.resource import Key
 from kuma.core.version import COMPATIBLE_VERSION, NAME, PRODUCT, VERSION
 from kuma.cp.config import effective
 from kuma.cp.server.api.call import Call, json_reply
-from kuma.cp.server.api.envelope import in_format
+from kuma.cp.server.api.envelope import Shown, in_format
 from kuma.cp.server.api.ports import Backends
-from kuma.cp.server.api.reading import RETRIEVE_ONE, Reading
+from kuma.cp.server.api.reading import RETRIEVE_ONE
 from kuma.cp.server.api.resources import ResourceRoutes
 from kuma.cp.server.api.routing import JSON, Route
+from kuma.cp.store.decoding import meta_of
+from kuma.cp.store.port import Record
 
 _BY_SHORT_NAME: Final = {kind.short_name: kind for kind in KINDS if kind.short_name}
 _KRI_PARTS: Final = 7
@@ -28,9 +30,8 @@ _KRI_PARTS: Final = 7
 class SystemRoutes:
     """See the module."""
 
-    def __init__(self, backends: Backends, reading: Reading, resources: ResourceRoutes) -> None:
+    def __init__(self, backends: Backends, resources: ResourceRoutes) -> None:
         self._backends = backends
-        self._reading = reading
         self._resources = resources
 
     def routes(self) -> Iterator[Route]:
@@ -79,21 +80,21 @@ class SystemRoutes:
                 "bad request: not a KRI; one reads kri_<short name of type>_<mesh>_<zone>_<namespace>_<name>_<section>"
             )
         self._backends.access.check_read(call.user, kind)
-        resource = await self._known_as(kind, parts)
-        return json_reply(in_format(resource, call.first("format"), self._resources.namespace(call)))
+        shown = Shown.stored(await self._known_as(kind, parts))
+        return json_reply(in_format(shown, call.first("format"), self._resources.namespace(call)))
 
-    async def _known_as(self, kind: Kind, parts: list[str]) -> Resource[Any]:
+    async def _known_as(self, kind: Kind, parts: list[str]) -> Record:
         """The resource of that KRI. The name in it is the display name, which need not be the resource's name."""
         mesh, zone = parts[2], parts[3]
         asked = {
             "_".join((*parts[:3], given, *parts[4:6], "")) for given in {zone, "" if zone else self._backends.zone}
         }
-        by_name = await self._reading.find(kind, mesh, parts[5])
-        if by_name is not None and kri(kind.short_name, by_name.meta) in asked:
+        by_name = await self._backends.store.find(Key(kind.name, mesh, parts[5]))
+        if by_name is not None and kri(kind.short_name, meta_of(by_name)) in asked:
             return by_name
-        for resource in await self._backends.resources.list(kind, mesh or None):
-            if kri(kind.short_name, resource.meta) in asked:
-                return resource
+        for record in await self._backends.store.list(kind.name, mesh or None):
+            if kri(kind.short_name, meta_of(record)) in asked:
+                return record
         raise NotFound(f"there is no {kind.name} with the KRI {'_'.join(parts)}")
 
     def _policy(self, kind: Kind) -> dict[str, Any]:

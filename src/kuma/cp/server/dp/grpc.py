@@ -92,6 +92,8 @@ async def messages(exchange: Exchange) -> AsyncIterator[bytes]:
     """
     buffer = bytearray()
     async for chunk in exchange:
+        if not chunk:
+            return  # once a connection is lost Granian gives empty chunks for ever; gRPC clients send none
         buffer += chunk
         while len(buffer) >= _HEADER.size:
             compressed, length = _HEADER.unpack_from(buffer)

@@ -1,0 +1,61 @@
+"""``python -m tests.bench.run``: measure, print the table, write it into the documentation."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from tests.bench.report import Measured, page, table
+from tests.bench.scenario import Run, Size, run
+from tests.e2e.harness.processes import ROOT
+
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code: 1 when something is wrong that has nothing to do with speed."""
+    given = _parser().parse_args(arguments)
+    everything: list[Measured] = []
+    faults: list[str] = []
+    for proxies in given.proxies:
+        for dialect in given.dialect:
+            size = Size(proxies, given.services, delta=dialect == "delta")
+            if given.check:
+                size = replace(size, endpoint_changes=2, policy_changes=1, idle_seconds=0, within=20)
+            runs: list[Run] = []
+            for number in range(1, given.runs + 1):
+                print(f"{proxies} proxies, {dialect}: run {number} of {given.runs}", file=sys.stderr, flush=True)
+                with tempfile.TemporaryDirectory(prefix="kuma-bench-") as directory:
+                    runs.append(run(size, Path(directory)))
+                faults += [f"{proxies} proxies, {dialect}: {fault}" for fault in runs[-1].faults]
+            everything.append(Measured(proxies, dialect, [one.figures for one in runs]))
+            print(f"\n## {proxies} proxies, {dialect}\n\n{table(everything[-1])}\n", flush=True)
+    for fault in faults:
+        print(f"wrong: {fault}", file=sys.stderr)
+    if not given.check and not given.no_page:
+        if faults:
+            print(f"{PAGE} is left as it was", file=sys.stderr)
+        else:
+            PAGE.parent.mkdir(exist_ok=True)
+            PAGE.write_text(page(everything, given.services, " ".join(("python -m tests.bench.run", *arguments))))
+    return 1 if faults else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.run", description=__doc__)
+    parser.add_argument("--proxies", type=int, nargs="+", default=[200, 1000], help="sizes of the fleet")
+    parser.add_argument("--services", type=int, default=50, help="services in the mesh")
+    parser.add_argument("--dialect", nargs="+", choices=("delta", "sotw"), default=["delta", "sotw"])
+    parser.add_argument("--runs", type=int, default=5, help="how often each is measured")
+    parser.add_argument("--check", action="store_true", help="short: no idle time, few changes, no page written")
+    parser.add_argument("--no-page", action="store_true", help="print only")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
