@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from hpack import Decoder, Encoder
 
@@ -33,10 +33,10 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 class GrpcStream(asyncio.Protocol):
     """
+    Sends ``opening`` with the connection, and what ``send`` is given.
+
     Calls ``accepted`` when the server took the stream, ``received`` with each message and ``ended`` once, with the
     reason.
-
-    ``opening`` is sent with the connection; ``send`` sends more.
     """
 
     def __init__(
@@ -77,11 +77,10 @@ class GrpcStream(asyncio.Protocol):
         self._reason = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         settings = _SETTING.pack(_INITIAL_WINDOW_SETTING, _LARGEST_WINDOW)
         grown = struct.pack(">I", _LARGEST_WINDOW - _FIRST_WINDOW)
-        transport.write(
+        self._transport.write(
             _PREFACE
             + _frame(_SETTINGS, 0, 0, settings)
             + _frame(_WINDOW_UPDATE, 0, 0, grown)

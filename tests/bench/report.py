@@ -71,10 +71,10 @@ def page(everything: Sequence[Measured], services: int, command: str) -> str:
     parts = [
         "# Benchmarks",
         "",
-        "How much the control plane costs, and how fast it is, measured from outside: the control plane as a user starts",
-        "it (own process, default store, TLS, tokens), proxies that speak as Envoy does, one connection each, and CPU",
-        "and memory as the kernel counts them. `tests/bench/` is what measures; the proxies share the machine with the",
-        "control plane, so trust its CPU-seconds more than the times, which contain the work of the proxies.",
+        "How much the control plane costs and how fast it is, measured from outside: the control plane as a user",
+        "starts it (own process, default store, TLS, tokens), proxies that speak as Envoy does, one connection each, and",
+        "CPU and memory as the kernel counts them. `tests/bench/` is what measures; the proxies share the machine with",
+        "the control plane, so trust its CPU-seconds more than the times, which contain the work of the proxies.",
         "",
         f"- command: `{command}`",
         f"- machine: {machine()}",
@@ -89,14 +89,14 @@ def page(everything: Sequence[Measured], services: int, command: str) -> str:
         "",
         "## What the rows mean",
         "",
-        "- *endpoint change*: a Dataplane without a proxy gets another address; time from the answer of the REST API to",
-        "  the receipt by the last proxy; CPU of the whole series, keepalives and insights included, per change.",
+        "- *endpoint change*: a Dataplane without a proxy gets another address; time from the answer of the REST API",
+        "  to the receipt by the last proxy; CPU of the whole series, keepalives and insights included, per change.",
         "- *mesh-wide policy*: a MeshTimeout for all, until the last message that follows from it.",
         "- *policy for one service*: the same for the proxies of one service; the others must be sent nothing.",
         "- *all connect at once*: no proxy is known before; each brings its Dataplane and is configured when it has",
         "  clusters, endpoints, secrets and listeners; CPU until the last message, a GET every 50 ms included.",
-        "- *restart under all streams*: the control plane is stopped and started while all proxies are connected; what it",
-        "  sends although the proxies have it already. Proxies come back as Envoy does, after a random pause.",
+        "- *restart under all streams*: the control plane is stopped and started while all proxies are connected; what",
+        "  it sends although the proxies have it already. Proxies come back as Envoy does, after a random pause.",
     ]
     return "\n".join(parts) + "\n"
 

@@ -55,6 +55,8 @@ def run(size: Size, directory: Path) -> Run:
         fleet = Fleet(control_plane, proxies, delta=size.delta)
         try:
             _storm(control_plane, fleet, size, result)
+            if result.faults:
+                return result
             _idle(control_plane, size, result)
             _endpoint_changes(control_plane, fleet, size, result)
             _policies(control_plane, fleet, size, result)

@@ -178,6 +178,7 @@ class _ControlPlane:
             Backends(
                 config=config,
                 instance=Instance(host_name(), self._instance_id, lambda: this_cluster),
+                store=self._store,
                 resources=resources,
                 access=security.access,
                 issuer=security.issuer,

@@ -225,8 +225,7 @@ class _Draft:
             else:
                 of_proxies.pop(name, None)
             if not of_proxies:
-                del self._offers[service]
-                self._fresh.discard(service)
+                del self._offers[service], self._fresh[service]
             self._touched.add(service)
 
     def _finish_wanted(self) -> tuple[Mapping[Tags, int], set[Tags], set[Tags]]:

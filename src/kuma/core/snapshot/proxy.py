@@ -10,7 +10,8 @@ from kuma.core.model.labels import SERVICE_TAG
 from kuma.core.model.resource import Resource
 from kuma.core.policies._kit.match import InboundFacts, ProxyFacts
 from kuma.core.resources.dataplane import facts
-from kuma.core.resources.dataplane.spec import Dataplane, Outbound as WrittenOutbound
+from kuma.core.resources.dataplane.spec import Dataplane
+from kuma.core.resources.dataplane.spec import Outbound as WrittenOutbound
 from kuma.core.xds.endpoints import Endpoint, endpoint
 from kuma.core.xds.view import Tags
 

@@ -162,6 +162,11 @@ class Session:
         delivered = self._types[resource.type_url].delivered
         return delivered is not None and delivered.get(resource.type_url, resource.name) == resource
 
+    def heard(self, type_url: str) -> bool:
+        """Whether the proxy has said what it thinks of all it was sent of one type, be it yes or no."""
+        state = self._types[type_url]
+        return state.answered and state.flight is None
+
     def settled(self, type_url: str) -> bool:
         """Whether one type was asked for and is fully delivered."""
         return self._types[type_url].answered and self._settled(self._types[type_url])
@@ -385,7 +390,11 @@ class DeltaSession(Session):
         yield from self._pump()
 
     def _encode(
-        self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], removed: tuple[str, ...]
+        self,
+        state: _Type,
+        desired: Desired,  # noqa: ARG002 - the other dialect asks
+        changed: tuple[XdsResource, ...],
+        removed: tuple[str, ...],
     ) -> tuple[str, str, bytes]:
         nonce, message = self._wire.delta(state.url, changed, removed, state.last_nonce)
         return nonce, set_version(changed), message
@@ -445,7 +454,11 @@ class SotwSession(Session):
         yield from super()._push(state, desired)
 
     def _encode(
-        self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], removed: tuple[str, ...]
+        self,
+        state: _Type,
+        desired: Desired,
+        changed: tuple[XdsResource, ...],
+        removed: tuple[str, ...],  # noqa: ARG002 - the other dialect asks
     ) -> tuple[str, str, bytes]:
         if state.wildcard:
             staying = {resource.name: resource for resource in desired.of_type(state.url)}

@@ -76,7 +76,11 @@ class Observation:
     updated: datetime | None = None
     counters: dict[str, _Counter] = field(default_factory=dict)
     mtls: dict[str, Any] | None = None
+    judged: bool = False
+    """Whether ``mtls`` is known; until then what an earlier stream told holds."""
     regenerations: int = 0
+    earlier_regenerations: int | None = None
+    """Certificates issued to the proxy before this stream, None until they were looked up."""
 
     def sent(self, type_url: str) -> None:
         """A response went out."""
@@ -102,21 +106,25 @@ class Observation:
         self.disconnected = now
         self.tell(self, urgent=True)
 
+    def holds_nothing(self) -> None:
+        """The proxy's Envoy has just started, so what an earlier one held is gone."""
+        self.judged = True
+
     def secured(self, certificate: Certificate | None, trusted: tuple[str, ...], now: datetime) -> None:
         """The proxy holds this certificate and trusts these backends; None: it takes no part in mutual TLS."""
+        first, self.judged = not self.judged, True
         if certificate is None:
-            changed, self.mtls = self.mtls is not None, None
+            changed, self.mtls = first or self.mtls is not None, None
         else:
             expires = timestamp(certificate.not_after)
             changed = self.mtls is None or self.mtls["certificateExpirationTime"] != expires
-            self.regenerations += changed
+            self.regenerations += changed and not certificate.secret.held
             made = certificate.not_before if certificate.secret.held else now
             present = {
                 "certificateExpirationTime": expires,
                 "lastCertificateRegeneration": timestamp(made)
                 if changed
                 else (self.mtls or {})["lastCertificateRegeneration"],
-                "certificateRegenerations": self.regenerations,
                 "issuedBackend": certificate.backend,
                 "supportedBackends": list(trusted),
             }
@@ -241,16 +249,25 @@ class Insights:
             record = await self._store.find(key)
             spec = {} if record is None else json.loads(record.spec)
             kept = [one for one in spec.get("subscriptions", ()) if one["id"] != observation.stream]
-            mtls = spec.get("mTLS")
-            if mtls and observation.regenerations:
-                observation.regenerations += int(mtls.get("certificateRegenerations", 0))
-            self._earlier[key] = (kept[-(self._limit - 1) :] if self._limit > 1 else [], mtls)
+            self._earlier[key] = (self._kept(kept), spec.get("mTLS"))
         earlier, last_mtls = self._earlier[key]
+        if observation.earlier_regenerations is None:
+            observation.earlier_regenerations = int((last_mtls or {}).get("certificateRegenerations", 0))
         spec = {"subscriptions": [*earlier, observation.subscription()]}
-        mtls = observation.mtls if observation.mtls is not None or observation.disconnected is None else last_mtls
+        mtls = last_mtls
+        if observation.judged:
+            regenerations = observation.earlier_regenerations + observation.regenerations
+            mtls = observation.mtls and {**observation.mtls, "certificateRegenerations": regenerations}
         if mtls is not None:
             spec["mTLS"] = mtls
+        if observation.disconnected is not None:
+            # The proxy's next stream may be in the same batch.
+            self._earlier[key] = (self._kept(spec["subscriptions"]), mtls)
         return _put(key, spec, observation.key)
+
+    def _kept(self, earlier: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The subscriptions that stay beside that of a new stream."""
+        return earlier[-(self._limit - 1) :] if self._limit > 1 else []
 
     def _tell(self, observation: Observation, *, urgent: bool) -> None:
         self._waiting[observation] = None

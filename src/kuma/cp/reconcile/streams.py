@@ -45,6 +45,8 @@ from kuma.cp.reconcile.meshes import Issuing, Meshes, MeshState
 _TURN: Final = 50
 """Streams brought up to date before other tasks get their turn."""
 _RETRY_SECONDS: Final = 5.0
+_SERVING: Final = (names.LISTENER, names.CLUSTER)
+"""The types without which a proxy takes no traffic."""
 _TRUST_SECONDS: Final = 30.0
 """Longest wait for proxies to accept a mesh's new roots before certificates of a new backend are issued."""
 Clock = Callable[[], datetime]
@@ -185,7 +187,12 @@ class Streams:
         await self._meshes.reached(stream.admitted)
         if stream.session.fresh:
             stream.joining = True
+            stream.observation.holds_nothing()
             self._meshes.note(stream.key.mesh, joining={stream.key.name: True})
+        else:
+            # An earlier stream may have ended before the proxy was seen to listen.
+            known = self._meshes.state(stream.key.mesh)
+            stream.joining = known is not None and stream.key.name in known.snapshot.joining
         await self._carry_out(stream, commands)
         await self._refresh(stream, self._meshes.state(stream.key.mesh))
 
@@ -415,6 +422,7 @@ class Streams:
         See whether the proxy has all it needs to serve, now that it answered.
 
         It takes part in mutual TLS once it has its certificate and listens with it; it is sent traffic once it listens.
+        A proxy that refused a listener listens on the others, so it is sent traffic all the same.
         """
         plan = stream.plan
         if plan is None or plan.snapshot.settings != state.snapshot.settings:
@@ -422,18 +430,19 @@ class Streams:
         certificate = stream.certificates.get(names.identity_secret(stream.key.mesh))
         if not stream.joining and stream.judged == (certificate, plan.snapshot.settings):
             return
-        if not all(stream.session.settled(url) for url in (names.LISTENER, names.CLUSTER)):
+        session = stream.session
+        if not all(map(session.heard, _SERVING)):
+            return
+        if state.issuing is not None and not (certificate is not None and session.settled(names.SECRET)):
             return
         issued: dict[str, bool] = {}
-        if state.issuing is None:
-            certificate = None
-            stream.observation.secured(None, (), self._clock())
-        elif certificate is not None and stream.session.settled(names.SECRET):
-            stream.observation.secured(certificate, state.issuing.backends, self._clock())
-            issued[stream.key.name] = True
-        else:
-            return
-        stream.judged = (certificate, plan.snapshot.settings)
+        if all(map(session.settled, _SERVING)):
+            stream.judged = (certificate, plan.snapshot.settings)
+            if state.issuing is None:
+                stream.observation.secured(None, (), self._clock())
+            else:
+                stream.observation.secured(certificate, state.issuing.backends, self._clock())
+                issued[stream.key.name] = True
         if stream.joining:
             stream.joining = False
             self._meshes.note(stream.key.mesh, joining={stream.key.name: False}, issued=issued)

@@ -3,8 +3,8 @@
 import pytest
 
 from kuma.core.errors import BadRequest, InvalidResource
-from kuma.core.model.kinds import BY_NAME
 from kuma.core.model.document import differs_from_url, dropped, read
+from kuma.core.model.kinds import BY_NAME
 from tests.unit.cp.resources.user import dataplane, mesh, timeout, told
 
 TIMEOUT, DATAPLANE, MESH = BY_NAME["MeshTimeout"], BY_NAME["Dataplane"], BY_NAME["Mesh"]

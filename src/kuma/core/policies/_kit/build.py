@@ -138,8 +138,10 @@ def _source_tags(ref: TargetRef) -> Mapping[str, str] | None:
 @dataclass(frozen=True, slots=True)
 class _Group:
     """
-    Sources that have and have not some tags. ``undecided`` are the entries, by number, that hold for some of them
-    only, with the tags on which that depends; ``covered`` those that hold for all.
+    Sources that have and have not some tags.
+
+    ``undecided`` are the entries, by number, that hold for some of them only, with the tags on which that depends;
+    ``covered`` those that hold for all.
     """
 
     undecided: tuple[tuple[int, Mapping[str, str]], ...]
