@@ -58,7 +58,7 @@ class GrpcStream(asyncio.Protocol):
                 (":authority", authority),
                 ("content-type", "application/grpc"),
                 ("te", "trailers"),
-                ("authorization", f"Bearer {token}"),
+                ("authorization", token),
             ]
         )
         self._accepted = accepted

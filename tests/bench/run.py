@@ -29,21 +29,26 @@ def main(arguments: Sequence[str]) -> int:
                 size = replace(size, endpoint_changes=2, policy_changes=1, idle_seconds=0, within=20)
             runs: list[Run] = []
             for number in range(1, given.runs + 1):
-                print(f"{proxies} proxies, {dialect}: run {number} of {given.runs}", file=sys.stderr, flush=True)
+                _say(f"{proxies} proxies, {dialect}: run {number} of {given.runs}")
                 with tempfile.TemporaryDirectory(prefix="kuma-bench-") as directory:
                     runs.append(run(size, Path(directory)))
                 faults += [f"{proxies} proxies, {dialect}: {fault}" for fault in runs[-1].faults]
             everything.append(Measured(proxies, dialect, [one.figures for one in runs]))
-            print(f"\n## {proxies} proxies, {dialect}\n\n{table(everything[-1])}\n", flush=True)
+            sys.stdout.write(f"\n## {proxies} proxies, {dialect}\n\n{table(everything[-1])}\n\n")
+            sys.stdout.flush()
     for fault in faults:
-        print(f"wrong: {fault}", file=sys.stderr)
+        _say(f"wrong: {fault}")
     if not given.check and not given.no_page:
         if faults:
-            print(f"{PAGE} is left as it was", file=sys.stderr)
+            _say(f"{PAGE} is left as it was")
         else:
             PAGE.parent.mkdir(exist_ok=True)
             PAGE.write_text(page(everything, given.services, " ".join(("python -m tests.bench.run", *arguments))))
     return 1 if faults else 0
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -80,7 +80,9 @@ def test_killed_proxy_is_shown_offline_and_then_removed(lab):
     wait_until(lambda: "Offline" in status(), "backend-2 is shown Offline", seconds=2.5)
     overview = lab.control_plane.overview("backend-2", "loss")
     assert "disconnectTime" in overview["dataplaneInsight"]["subscriptions"][-1]
+    used = lab.control_plane.program.cpu_seconds
     wait_until(lambda: not exists(lab, "backend-2", "loss"), "backend-2 is removed", seconds=10)
+    assert lab.control_plane.program.cpu_seconds - used < 1.5, "a lost connection keeps the control plane busy"
     assert {clients.http1(caller.outbound("backend")) for _ in range(10)} == {"backend-1"}
     wait_until(
         lambda: (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.e2e.harness import clients, documents
 from tests.e2e.harness.documents import builtin, permission
@@ -21,8 +23,8 @@ def caller_seen(port: int) -> str:
     answer = clients.http1_answer(port)
     if answer.status != 200:
         raise clients.CallFailed(f"{answer.status} {answer.body[:200]}")
-    seen = answer.headers["x-seen-identity"]
-    return seen.rpartition("URI=")[2] or "plain"
+    identities = [part for part in answer.headers["x-seen-identity"].split(";") if part.startswith("URI=spiffe:")]
+    return identities[0].removeprefix("URI=") if identities else "plain"
 
 
 def certificate(lab: Lab, name: str, mesh: str) -> dict[str, Any]:
@@ -46,22 +48,22 @@ NAMES = ("backend-1", "backend-2", "caller")
 @pytest.mark.timeout(150)
 def test_off_to_permissive_to_strict(lab: Lab):
     """From plain text to PERMISSIVE to STRICT: no call fails, and in the end nobody gets in without a certificate."""
-    lab.mesh(documents.mesh("on"))
-    lab.mesh(permission("on", "everyone"))
-    caller, instance = pair(lab, "on")
+    lab.mesh(documents.mesh("turned"))
+    lab.mesh(permission("turned", "everyone"))
+    caller, instance = pair(lab, "turned")
     port = caller.outbound("backend")
 
     with Load(lambda: caller_seen(port)) as load:
         load.run_for(20)
         load.mark("PERMISSIVE")
-        lab.mesh(documents.mesh("on", builtin("ca-1", mode="PERMISSIVE")))
-        wait_until(lambda: load.answered_by("spiffe://on/caller") > 40, "calls use mutual TLS", explain=load.story)
+        lab.mesh(documents.mesh("turned", builtin("ca-1", mode="PERMISSIVE")))
+        wait_until(lambda: load.answered_by("spiffe://turned/caller") > 40, "calls use mutual TLS", explain=load.story)
         plain = load.answered_by("plain")
         load.run_for(20)
         assert load.answered_by("plain") == plain, load.story()
         assert clients.http1(instance.inbounds[0].port), "PERMISSIVE lets plain text in"
         load.mark("STRICT")
-        lab.mesh(documents.mesh("on", builtin("ca-1", mode="STRICT")))
+        lab.mesh(documents.mesh("turned", builtin("ca-1", mode="STRICT")))
         wait_until(lambda: is_closed(instance), "plain text is no longer let in", explain=load.story)
         load.run_for(40)
 
@@ -123,6 +125,42 @@ def test_live_change_of_the_authority(lab: Lab):
     assert "spiffe://rotating/caller" in load.answers
     dump = lab.control_plane.api.request("GET", "/meshes/rotating/dataplanes/caller/xds").json
     assert "dynamic_warming_secrets" not in json.dumps(dump)
+
+
+@pytest.mark.timeout(150)
+def test_hasty_change_of_the_authority(lab: Lab):
+    """A new CA that is trusted and made to issue in one step: no call fails, because leaves wait for the trust."""
+    one, two = builtin("ca-1"), builtin("ca-2")
+    lab.mesh(documents.mesh("hasty", one))
+    lab.mesh(permission("hasty", "everyone"))
+    caller, _ = pair(lab, "hasty")
+
+    with Load(lambda: caller_seen(caller.outbound("backend"))) as load:
+        load.run_for(10)
+        load.mark("ca-2 is added and issues")
+        lab.mesh(documents.mesh("hasty", one, two, enabled="ca-2"))
+        for name in NAMES:
+            wait_until(
+                lambda name=name: certificate(lab, name, "hasty")["issuedBackend"] == "ca-2", f"{name} has a new leaf"
+            )
+        load.run_for(20)
+
+    load.assert_no_failure()
+
+
+def test_provided_authority(lab: Lab):
+    """With a CA of the user's own, calls use mutual TLS under it."""
+    authority = trustme.CA()
+    lab.mesh(documents.mesh("provided", documents.provided("theirs", authority)))
+    lab.mesh(permission("provided", "everyone"))
+    caller, _ = pair(lab, "provided")
+
+    assert caller_seen(caller.outbound("backend")) == "spiffe://provided/caller"
+    wait_until(
+        lambda: certificate(lab, "caller", "provided")["issuedBackend"] == "theirs", "the backend is in the overview"
+    )
+    dump = json.dumps(lab.control_plane.api.get("/meshes/provided/dataplanes/caller/xds"))
+    assert base64.b64encode(authority.cert_pem.bytes()).decode() in dump, "its root is what proxies trust"
 
 
 @pytest.mark.timeout(180)

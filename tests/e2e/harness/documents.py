@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import trustme
 import yaml
 
 
@@ -63,6 +64,17 @@ def builtin(name: str, *, mode: str = "STRICT", leaf: str = "") -> dict[str, obj
     """A builtin backend; ``leaf`` is how long certificates of proxies live."""
     rotation = {"dpCert": {"rotation": {"expiration": leaf}}} if leaf else {}
     return {"name": name, "type": "builtin", "mode": mode, **rotation}
+
+
+def provided(name: str, authority: trustme.CA) -> dict[str, object]:
+    """A backend with a CA of the user's own, written into the mesh itself."""
+    cert, key = authority.cert_pem.bytes().decode(), authority.private_key_pem.bytes().decode()
+    return {
+        "name": name,
+        "type": "provided",
+        "mode": "STRICT",
+        "conf": {"cert": {"inlineString": cert}, "key": {"inlineString": key}},
+    }
 
 
 def permission(mesh: str, name: str, *, action: str = "Allow", to: str = "", source: str = "") -> str:

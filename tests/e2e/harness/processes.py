@@ -67,6 +67,12 @@ class Program:
     def exit_code(self) -> int | None:
         return self._process.poll()
 
+    @property
+    def cpu_seconds(self) -> float:
+        """How much processor time it has used."""
+        status = _status(self.pid)
+        return (int(status[11]) + int(status[12])) / os.sysconf("SC_CLK_TCK")
+
     def log(self) -> str:
         """What this start of the program has written."""
         with self._log.open("rb") as file:

@@ -65,7 +65,7 @@ class Proxy:
             f"--cp-address={control_plane.dp_url}",
             "--dns-enabled=false",
             *self._resource_flags(given),
-            f"--dataplane-token-file={self.token_file}",
+            *([f"--dataplane-token-file={self.token_file}"] if token != "" else []),
             f"--drain-time={drain}",
             "--concurrency=1",
             *flags,

@@ -164,7 +164,7 @@ class Insights:
     Writes observations.
 
     ``exists`` tells whether a Dataplane exists (an insight never outlives it); ``limit`` is how many subscriptions are
-    kept of one proxy.
+    kept of one proxy, 0 for all.
     """
 
     def __init__(
@@ -232,13 +232,16 @@ class Insights:
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
+        known = {one: None for one in waiting if self._exists(one.key)}
+        # A proxy that has just registered is not in its mesh's snapshot yet; one that left is never again.
+        self._waiting.update((one, None) for one in waiting if one not in known and one.disconnected is None)
         try:
-            batch = [await self._insight(one) for one in waiting if self._exists(one.key)]
+            batch = [await self._insight(one) for one in known]
             if batch:
                 await self._store.write(batch, author=CONTROL_PLANE, now=self._clock())
         except Exception as error:  # noqa: BLE001 - what is observed must not stop what is served
-            log.warning("insights wait for the store", reason=repr(error), proxies=len(waiting))
-            self._waiting = {**waiting, **self._waiting}
+            log.warning("insights wait for the store", reason=repr(error), proxies=len(known))
+            self._waiting = {**known, **self._waiting}
         for observation in waiting:
             if observation.disconnected is not None:
                 self._earlier.pop(_insight_key(observation.key), None)
@@ -267,6 +270,8 @@ class Insights:
 
     def _kept(self, earlier: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The subscriptions that stay beside that of a new stream."""
+        if self._limit == 0:
+            return earlier
         return earlier[-(self._limit - 1) :] if self._limit > 1 else []
 
     def _tell(self, observation: Observation, *, urgent: bool) -> None:

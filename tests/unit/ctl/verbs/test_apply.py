@@ -25,7 +25,7 @@ def test_a_new_and_a_known_resource(kumactl, cp, home):
         'resource type="Mesh" mesh="" name="demo" Created\nresource type="MeshTimeout" mesh="demo" name="t" Updated\n'
     )
     assert (result.exit_code, result.stderr) == (0, "")
-    assert cp.asked[2].json == {"type": "MeshTimeout", "mesh": "demo", "name": "t", "spec": parse_documents(SPEC)[0]["spec"]}
+    assert cp.asked[2].json == {"type": "MeshTimeout", "mesh": "demo", "name": "t", **parse_documents(SPEC)[0]}
     assert cp.asked[2].headers["content-type"] == "application/json"
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from kuma.core.errors import BadRequest, InvalidResource, MeshError, NotFound, TooLarge
 from kuma.core.model.codec import decode_json, decode_spec
-from kuma.core.model.resource import Key
+from kuma.core.model.resource import Key, Meta, Resource, definition
 from kuma.core.model.text import parse_document
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane
@@ -119,7 +119,14 @@ class BootstrapServer:
         document: Any = parse_document(request.dataplane_resource)
         if not isinstance(document, dict):
             raise InvalidResource.of("dataplaneResource", "is not an object")
+        for field, value in (("mesh", request.mesh), ("name", request.name)):
+            if document.get(field) != value:
+                raise InvalidResource.of(field, f"the proxy says {value!r}, its dataplane resource says otherwise")
         brought: Dataplane = decode_json("Dataplane", {k: v for k, v in document.items() if k not in META_FIELDS})
+        meta = Meta(Key("Dataplane", request.mesh, request.name))
+        violations = tuple(definition("Dataplane").validate(Resource(meta, brought)))
+        if violations:
+            raise InvalidResource(violations)
         return brought
 
 
@@ -139,6 +146,8 @@ async def _body(exchange: Exchange) -> bytes:
     """The request body, read no further than its limit."""
     body = bytearray()
     async for chunk in exchange:
+        if not chunk:
+            break  # the connection is lost, see grpc.messages
         body += chunk
         if len(body) > MAX_REQUEST_BYTES:
             raise TooLarge(f"a bootstrap request may have at most {MAX_REQUEST_BYTES} bytes")
