@@ -194,7 +194,7 @@ class _Draft:
         offers = self._offers if self._offers is not None else base.offers
         issued = self._issued if self._issued is not None else base.issued
         wanted, added, dropped = self._finish_wanted()
-        if added or dropped:
+        if wanted is not base.wanted:
             result["wanted"] = MappingProxyType(wanted)
         stale = {tags for tags in wanted if dict(tags)[SERVICE_TAG] in self._touched | self._judged} | added
         if settings != base.settings:

@@ -80,3 +80,4 @@ class OutboundDraft:
     listener: Listener
     chain: ChainDraft
     clusters: list[ClusterDraft]
+    internal_cidrs: tuple[str, ...] = ()

@@ -238,7 +238,9 @@ class Session:
         return not self._warming
 
     def _listeners_settled(self) -> bool:
-        return self._settled(self._types[LISTENER])
+        # A proxy that comes back asks for clusters first; until it asks for listeners, its old ones are in use.
+        listeners = self._types[LISTENER]
+        return listeners.asked and self._settled(listeners)
 
     def _push(self, state: _Type, desired: Desired) -> Iterator[Command]:
         if state.rejected is not None:
@@ -280,8 +282,9 @@ class Session:
         for name in state.owed:
             found = desired.get(state.url, name)
             if found is None:
-                # A secret may come later, so its request is kept open. Anything else is answered with "gone".
-                if state.url != SECRET:
+                # A secret may come later, so its request is kept open. Anything else is answered with "gone", unless
+                # the proxy brought it along: then it is still in use.
+                if state.wildcard or (state.url != SECRET and name not in state.held):
                     removed[name] = None
             elif not found.held and (state.held.get(name) != found.version or self._warms(state, name)):
                 changed[name] = found

@@ -57,6 +57,15 @@ class InboundView:
 
 
 @dataclass(frozen=True, slots=True)
+class Backend:
+    """A destination that a routing policy leads to: what is asked for, what it speaks, whether with mutual TLS."""
+
+    tags: Tags
+    protocol: str
+    tls: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OutboundView:
     """An address on which the proxy accepts its application's traffic to one service."""
 
@@ -70,6 +79,8 @@ class OutboundView:
     tls: bool
     """Whether the destination is to be reached with mutual TLS."""
     ipv6: bool
+    backends: tuple[Backend, ...] = ()
+    """Further destinations, which routing policies may lead to."""
 
     @property
     def service(self) -> str:
@@ -113,7 +124,12 @@ class OutboundRules:
     towards: tuple[tuple[str, Towards[Any]], ...]
 
     def __hash__(self) -> int:
-        return hash(tuple((kind, towards.spoken, *towards.confs.items()) for kind, towards in self.towards))
+        return hash(
+            tuple(
+                (kind, towards.spoken, *towards.confs.items(), *towards.routes.items())
+                for kind, towards in self.towards
+            )
+        )
 
 
 OutboundsView = tuple[tuple[OutboundView, OutboundRules], ...]

@@ -79,11 +79,12 @@ class Model:
         assert self.nonces.get(url) != said.nonce
         refused = any("bad" in body for body in said.resources.values())
         if not refused or self.partial:
-            self._apply(url, {name: body for name, body in said.resources.items() if "bad" not in body}, said)
+            kept = self.subscribed.get(url, said.resources.keys())
+            self._apply(url, {name: body for name, body in said.resources.items() if "bad" not in body and name in kept}, said)
         if not refused:
             self.whole[url] = said.version
             if self.delta:
-                self.accepted[url].update(said.versions)
+                self.accepted[url].update((name, said.versions[name]) for name in self.has[url].keys() & said.versions)
                 for name in said.removed:
                     self.accepted[url].pop(name, None)
         self.nacks += refused

@@ -14,6 +14,7 @@ from kuma.core.policies._kit.spec import PolicySpec
 
 if TYPE_CHECKING:
     from kuma.core.xds.draft import ClusterDraft, InboundDraft, OutboundDraft
+    from kuma.core.xds.view import Tags
 
 
 def no_warnings(_: Any) -> Iterator[str]:
@@ -29,7 +30,8 @@ class Policy:
     ``conf`` is the type of every ``default`` in the spec. ``validate`` yields violations with full paths
     (``spec.to[0]…``); ``warnings`` yields sentences. ``outbound`` and ``inbound`` write the policy into a draft and
     are called for every outbound and inbound, also when no policy matched (then without conf), because some kinds
-    write defaults; ``every_cluster`` is called for each cluster a proxy gets.
+    write defaults; ``every_cluster`` is called for each cluster a proxy gets. ``destinations`` yields, for a conf of a
+    routing policy, the destinations it leads to.
     """
 
     kind: str
@@ -40,6 +42,7 @@ class Policy:
     outbound: Callable[[OutboundDraft, Towards[Any]], None] | None = None
     inbound: Callable[[InboundDraft, InboundRules[Any]], None] | None = None
     every_cluster: Callable[[ClusterDraft], None] | None = None
+    destinations: Callable[[Any], Iterator[Tags]] | None = None
 
     def definition(self) -> Definition:
         """The policy as a resource kind."""

@@ -41,11 +41,18 @@ class Towards(Generic[C_co]):
 
     confs: Mapping[str, Merged[C_co]]
     spoken: bool = False
+    routes: Mapping[str, Merged[C_co]] = field(default_factory=dict)
+    """Confs of single routes, by name: what holds for the service, with what speaks of the route merged in."""
 
     def towards(self, service: str) -> C_co | None:
         """The conf for traffic to a service, or None where no policy speaks of it."""
         found = self.confs.get(service)
         return None if found is None else found.conf
+
+    def on_route(self, service: str, route: str) -> C_co | None:
+        """The conf for what one route carries to a service."""
+        found = self.routes.get(route)
+        return self.towards(service) if found is None else found.conf
 
 
 @dataclass(frozen=True, slots=True)
