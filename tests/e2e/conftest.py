@@ -33,7 +33,7 @@ def shared_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
         yield started
         for control_plane in started:
             assert control_plane.stop() == 0
-            control_plane.program.assert_clean_log()
+            control_plane.assert_healthy_log()
     finally:
         for control_plane in started:
             control_plane.close()

@@ -109,6 +109,22 @@ def test_kill_loses_no_key_and_no_token(lab: Lab):
     assert control_plane.api.get("/")["clusterId"] == index["clusterId"]
 
 
+def test_proxy_that_went_meanwhile_is_shown_offline(lab: Lab):
+    """A proxy that dies while the control plane is away is Offline when it is back, and others are not."""
+    control_plane = lab.own_control_plane({"KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY": "1s"})
+    gone, there = lab.proxy("gone").start(), lab.proxy("there").start()
+
+    control_plane.kill()
+    gone.kill()
+    control_plane.start()
+
+    wait_until(lambda: there.online, "the other is connected again", seconds=40)
+    assert not gone.online
+    assert "Offline" in next(
+        (line for line in control_plane.kumactl("inspect", "dataplanes").splitlines() if " gone " in line), "Offline"
+    )
+
+
 def test_sigterm_ends_the_control_plane_in_time_and_keeps_proxies(lab: Lab):
     """SIGTERM: exit code 0 within ten seconds, also with proxies connected, and they are not removed."""
     control_plane = lab.own_control_plane({"KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY": "1s"})

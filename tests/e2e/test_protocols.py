@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 
 import pytest
@@ -122,3 +123,24 @@ def test_inspect_shows_what_a_proxy_runs(lab):
     assert "Online" in table
     services = kumactl("inspect", "services", "-m", "shown")
     wait_until(lambda: "web" in services, "the service is listed")
+
+
+def test_inspect_reaches_a_proxy_at_an_address_of_its_own(lab):
+    """A proxy at another address than its admin interface is reached over mutual TLS, and by the control plane only."""
+    proxy = lab.proxy("elsewhere", address="127.0.0.2").start()
+
+    stats = lab.control_plane.kumactl("inspect", "dataplane", "elsewhere", "--type", "stats")
+
+    assert "listener_manager.total_listeners_active" in stats
+    ready = http.client.HTTPConnection("127.0.0.2", proxy.admin_port, timeout=5)
+    try:
+        ready.request("GET", "/ready")
+        assert ready.getresponse().status == 200, "readiness may be asked by anyone"
+    finally:
+        ready.close()
+    stranger = http.client.HTTPConnection("127.0.0.2", proxy.admin_port, timeout=5)
+    try:
+        stranger.request("GET", "/config_dump")
+        assert stranger.getresponse().status == 404, "nothing else is there without a certificate"
+    finally:
+        stranger.close()

@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.harness.processes import ROOT, Program, command, environment
-from tests.e2e.harness.waiting import NotInTime, wait_until
+from tests.e2e.harness.waiting import wait_until
 
 README: Final = ROOT / "README.md"
 DEFAULT_PORTS: Final = (5678, 5680, 5681, 5682, 7001, 7002, 8001, 8002, 9002)
@@ -55,6 +55,7 @@ class Block:
 
 
 def blocks(text: str) -> list[Block]:
+    """All fenced blocks, in order."""
     found = []
     for match in _BLOCK.finditer(text):
         language, marks, body = match.groups()
@@ -86,6 +87,7 @@ class Shell:
 
     def __init__(self, directory: Path, prefix: Sequence[str]) -> None:
         self._directory = directory
+        self._alone = bool(prefix)
         home = directory / "home"
         home.mkdir()
         env = environment(home, {})
@@ -113,23 +115,22 @@ class Shell:
             lambda: code.exists() and code.read_text().strip(),
             f"the block of README.md line {block.line} ends",
             seconds=seconds,
-            explain=self._story,
+            explain=self.explain,
         )
         return int(code.read_text()), self.program.log()[before:]
 
-    def _story(self) -> str:
+    def explain(self) -> str:
+        """The logs, for the message of a failed test."""
         logs = sorted(self._directory.glob("home/*/*.log"))
         return "\n".join((self.program.tail(30), *(f"--- {log.name}\n{_end(log)}" for log in logs)))
 
     def close(self) -> None:
         """End the shell and everything that the walk-through started and did not end."""
         self.program.close()
-        for file in self._directory.glob("home/*/*.pid"):
-            _kill(int(file.read_text()))
+        if not self._alone:  # with a namespace its processes end, and their ids mean nothing here
+            for file in self._directory.glob("home/*/*.pid"):
+                _kill(int(file.read_text()))
         os.close(self._commands)
-
-    def explain(self) -> str:
-        return self._story()
 
 
 def _end(log: Path) -> str:
@@ -137,10 +138,11 @@ def _end(log: Path) -> str:
 
 
 def _kill(pid: int) -> None:
-    """End a program of the walk-through where no namespace did so already."""
+    """End a program of the walk-through, if it still is one."""
     try:
-        if b"kuma" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, 9)
+        command_line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if b"kuma" in command_line or b"app.py" in command_line:
+            os.kill(pid, signal.SIGKILL)
     except OSError:
         return
 
@@ -180,6 +182,7 @@ def _taken() -> list[int]:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A shell for the walk-through, alone on its network where that can be had."""
     prefix = _namespace()
     if not prefix and (taken := _taken()):
         pytest.skip(f"no network namespace can be made here, and the default ports {taken} are taken")

@@ -63,6 +63,10 @@ class ControlPlane:
         assert self._program, "the control plane was never started"
         return self._program
 
+    def change(self, **settings: str) -> None:
+        """Settings for the next start, by their variables."""
+        self._settings.update(settings)
+
     def start(self, *, seconds: float = 20) -> ControlPlane:
         """Start, or start again in the same work directory, and wait until it is ready."""
         self._program = Program(
@@ -82,6 +86,12 @@ class ControlPlane:
             return self.diagnostics.request("GET", "/ready").status == 200
 
         wait_until(ready, "kuma-cp is ready", seconds=seconds, explain=self.program.tail)
+
+    def assert_healthy_log(self) -> None:
+        """Nothing unexpected happened: no traceback, and nothing the control plane itself calls an error."""
+        self.program.assert_clean_log()
+        errors = [line for line in self.program.log().splitlines() if "\tERROR\t" in line]
+        assert not errors, errors[:10]
 
     def kill(self) -> None:
         self.program.kill()

@@ -32,7 +32,13 @@ class Inbound:
 
 
 def dataplane(
-    name: str, mesh: str, inbounds: Sequence[Inbound], outbounds: Mapping[str, int], *, admin_port: int
+    name: str,
+    mesh: str,
+    inbounds: Sequence[Inbound],
+    outbounds: Mapping[str, int],
+    *,
+    admin_port: int,
+    address: str = "127.0.0.1",
 ) -> str:
     """A Dataplane; ``outbounds`` gives the local port for each service it calls."""
     document = {
@@ -40,7 +46,7 @@ def dataplane(
         "mesh": mesh,
         "name": name,
         "networking": {
-            "address": "127.0.0.1",
+            "address": address,
             "admin": {"port": admin_port},
             "inbound": [inbound.document() for inbound in inbounds],
             "outbound": [

@@ -67,6 +67,7 @@ class Lab:
         env: Mapping[str, str] | None = None,
         flags: Sequence[str] = (),
         given: Given = Given.FILE,
+        address: str = "127.0.0.1",
         copy: str = "",
     ) -> Proxy:
         """A proxy, not started. ``copy`` tells apart two that are called the same."""
@@ -82,6 +83,7 @@ class Lab:
             env={**self.proxy_env, **(env or {})},
             flags=flags,
             given=given,
+            address=address,
         )
         self.proxies.append(proxy)
         return proxy
@@ -110,7 +112,7 @@ class Lab:
         Raises:
             AssertionError: otherwise.
         """
-        self.control_plane.program.assert_clean_log()
+        self.control_plane.assert_healthy_log()
         for proxy in self.proxies:
             if proxy.launched:
                 proxy.program.assert_clean_log()

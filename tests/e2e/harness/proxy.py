@@ -41,6 +41,7 @@ class Proxy:
         env: Mapping[str, str] | None = None,
         flags: Sequence[str] = (),
         given: Given = Given.FILE,
+        address: str = "127.0.0.1",
     ) -> None:
         self.name = name
         self.mesh = mesh
@@ -52,7 +53,9 @@ class Proxy:
         self.readiness = Api(free_port())
         self.admin_port = free_port()
         self.resource = directory / "dataplane.yaml"
-        self.resource.write_text(documents.dataplane(name, mesh, self.inbounds, self.ports, admin_port=self.admin_port))
+        self.resource.write_text(
+            documents.dataplane(name, mesh, self.inbounds, self.ports, admin_port=self.admin_port, address=address)
+        )
         self.token_file = directory / "token"
         self.token_file.write_text(control_plane.token(name, mesh) if token is None else token)
         chosen = {

@@ -203,8 +203,8 @@ class Session:
             yield Acked(state.url)
             return
         state.rejected, state.refused = flight.desired, frozenset(flight.touched)
-        if state.url == CLUSTER:
-            self._warming.difference_update(flight.touched)
+        # What was refused is not waited for: one bad cluster or assignment must not hold up every listener.
+        self._warming.difference_update(flight.touched if state.url in {CLUSTER, ENDPOINT} else ())
         yield Nacked(state.url, flight.version, error)
 
     def _subscribe(self, state: _Type, names: set[str], held: Mapping[str, str]) -> Iterator[Command]:
@@ -230,12 +230,13 @@ class Session:
             yield from self._drop_clusters(clusters, self._desired)
 
     def _may_send(self, state: _Type) -> bool:
-        if state.url != LISTENER or not (state.answered or state.returning):
+        if state.url != LISTENER:
             return True
         clusters = self._types[CLUSTER]
-        if clusters.flight is not None or clusters.rejected is not None:
+        if clusters.flight is not None or self._warming:
             return False
-        return not self._warming
+        # A fresh proxy has no listeners to keep: those whose clusters it did accept are better than none.
+        return clusters.rejected is None or not (state.answered or state.returning)
 
     def _listeners_settled(self) -> bool:
         # A proxy that comes back asks for clusters first; until it asks for listeners, its old ones are in use.

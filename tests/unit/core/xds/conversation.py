@@ -73,7 +73,9 @@ class Delta:
     def __init__(self, wire: Wire | None = None, deltas: LayerDeltas | None = None) -> None:
         self.session: Session = DeltaSession(wire or Wire("cp-1"), deltas or LayerDeltas())
 
-    def ask(self, url: str, *names: str, held: Mapping[str, str] | None = None, node: Node | None = NODE) -> list[object]:
+    def ask(
+        self, url: str, *names: str, held: Mapping[str, str] | None = None, node: Node | None = NODE
+    ) -> list[object]:
         """Subscribe."""
         return self._feed(
             DeltaDiscoveryRequest(
@@ -132,9 +134,7 @@ class Sotw:
         self._names[url] = names
         accepted, nonce = self._last.get(url, (version, ""))
         return self._feed(
-            DiscoveryRequest(
-                node=node, type_url=url, resource_names=names, version_info=accepted, response_nonce=nonce
-            )
+            DiscoveryRequest(node=node, type_url=url, resource_names=names, version_info=accepted, response_nonce=nonce)
         )
 
     def answer(self, url: str, said: Said, error: str = "") -> list[object]:

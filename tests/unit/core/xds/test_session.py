@@ -112,8 +112,8 @@ def test_an_empty_set_is_told(proxy):
     """Envoy waits for its first clusters, also when there are none."""
     proxy.want(desired())
 
-    assert responses(proxy.ask(CLUSTER)) == [sent("CDS")]
-    assert responses(proxy.ask(LISTENER)) == [sent("LDS")]
+    assert settle(proxy, proxy.ask(CLUSTER)) == [sent("CDS")]
+    assert settle(proxy, proxy.ask(LISTENER)) == [sent("LDS")]
 
 
 def test_only_what_was_asked_for_is_sent(proxy):
@@ -334,6 +334,24 @@ def test_listeners_wait_for_clusters_that_were_refused(proxy):
     [clusters] = responses(proxy.want(services("a", "bad")))
 
     assert responses(proxy.answer(CLUSTER, clusters, "no")) == []
+
+
+def test_a_fresh_proxy_that_refused_a_cluster_still_gets_listeners(proxy):
+    """It has none to keep, so those it can serve are better than none."""
+    proxy.want(services("a", "bad"))
+    [clusters] = responses(proxy.ask(CLUSTER))
+    proxy.answer(CLUSTER, clusters, "no")
+
+    assert responses(proxy.ask(LISTENER)) == [sent("LDS", "a", "bad")]
+
+
+def test_refused_endpoints_hold_no_listener_up(proxy):
+    """One bad assignment must not freeze all listeners."""
+    connected(proxy, services("a"))
+    clusters, endpoints = responses(proxy.want(desired(layer({"a": 2}, {"a": "bad"}, {"a": 2}))))
+    proxy.answer(CLUSTER, clusters)
+
+    assert kinds(responses(proxy.answer(ENDPOINT, endpoints, "no"))) == ["LDS"]
 
 
 def test_removing_a_cluster_does_not_make_a_refused_one_accepted(proxy):
