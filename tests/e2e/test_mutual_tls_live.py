@@ -169,7 +169,10 @@ def test_certificates_that_live_a_minute_are_renewed(lab: Lab):
     lab.mesh(documents.mesh("brief", builtin("ca-1", leaf="60s")))
     lab.mesh(permission("brief", "everyone"))
     caller, _ = pair(lab, "brief")
-    first = {name: certificate(lab, name, "brief") for name in NAMES}
+    first = {
+        name: wait_until(lambda name=name: certificate(lab, name, "brief"), f"the certificate of {name} is shown")
+        for name in NAMES
+    }
     last_end = max(datetime.fromisoformat(shown["certificateExpirationTime"]) for shown in first.values())
 
     with Load(lambda: caller_seen(caller.outbound("backend"))) as load:

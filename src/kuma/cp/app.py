@@ -39,6 +39,7 @@ from kuma.cp.reconcile.insights import Insights
 from kuma.cp.reconcile.inspection import Inspection
 from kuma.cp.reconcile.meshes import Meshes
 from kuma.cp.reconcile.registration import Registration
+from kuma.cp.reconcile.rollout import Rollouts
 from kuma.cp.reconcile.streams import Streams
 from kuma.cp.resources import Resources
 from kuma.cp.resources.defaults import Wishes, cluster_id, create_defaults
@@ -50,7 +51,7 @@ from kuma.cp.server.dp.bootstrap import BootstrapServer
 from kuma.cp.server.dp.hds import HdsServer
 from kuma.cp.server.dp.server import DataplaneServer
 from kuma.cp.server.listening import HttpServer, TimeLimits
-from kuma.cp.server.sockets import check_port, everywhere, server_context
+from kuma.cp.server.sockets import api_context, check_port, everywhere, server_context
 from kuma.cp.store.opening import open_store
 from kuma.cp.store.port import Store
 from kuma.cp.tokens.issuer import TokenIssuer
@@ -184,6 +185,7 @@ class _ControlPlane:
                 issuer=security.issuer,
                 envoy_admin=EnvoyAdminClient(streams, security.admin_authority, utc_now),
                 inspector=Inspection(meshes, streams, planner),
+                rollouts=Rollouts(meshes, streams),
                 verify_user=_user_check(security.verifier) if config.api_server.authn.type == "tokens" else None,
                 ca_fingerprint=security.tls.fingerprint or "",
                 now=utc_now,
@@ -341,7 +343,7 @@ class _ControlPlane:
         if settings.http.enabled:
             await listen(api, settings.http.interface, settings.http.port)
         if settings.https.enabled:
-            await listen(api, settings.https.interface, settings.https.port, server_context(settings.https))
+            await listen(api, settings.https.interface, settings.https.port, api_context(settings))
         context = server_context(config.diagnostics) if config.diagnostics.tls_enabled else None
         await listen(diagnostics, "", config.diagnostics.server_port, context)
         return servers

@@ -23,6 +23,7 @@ from kuma.core.resources.dataplaneinsight.spec import DataplaneInsight
 from kuma.core.resources.secret.spec import Secret
 from kuma.cp.access.control import Access, Allowed, StaticAccess
 from kuma.cp.config import Config
+from kuma.cp.reconcile.rollout import Progress
 from kuma.cp.resources import Resources
 from kuma.cp.server.api import rest_api
 from kuma.cp.server.api.application import Api
@@ -54,6 +55,13 @@ TIMEOUT = {
     "name": "short",
     "spec": {"to": [{"targetRef": {"kind": "Mesh"}, "default": {"idleTimeout": "10s"}}]},
 }
+
+
+class NobodyConnected:
+    """Answers for a control plane without proxies: every change has reached all of them."""
+
+    async def progress(self, revision: int, wait: float) -> Progress:
+        return Progress(revision, 0, 0, (), ())
 
 
 class ConnectedProxies:
@@ -153,6 +161,7 @@ async def control_plane(
         issuer=issuer,
         envoy_admin=envoys,
         inspector=configs,
+        rollouts=NobodyConnected(),
         verify_user=verify,
         ca_fingerprint=FINGERPRINT,
         now=now,

@@ -5,16 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from google.protobuf.any_pb2 import Any as AnyMessage
-
 from kuma.core.xds import http, names, tls
 from kuma.core.xds.draft import ChainDraft, ClusterDraft, InboundDraft
-from kuma.core.xds.resources import varint
+from kuma.core.xds.kafka import kafka_filter
 from kuma.core.xds.view import InboundView, TlsMode
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from kuma.envoy_api.envoy.config.core.v3.base_pb2 import TrafficDirection
 from kuma.envoy_api.envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint, LbEndpoint, LocalityLbEndpoints
-from kuma.envoy_api.envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChainMatch
+from kuma.envoy_api.envoy.config.listener.v3.listener_components_pb2 import FilterChainMatch
 from kuma.envoy_api.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
 )
@@ -24,7 +22,6 @@ _CONNECT_TIMEOUT: Final = timedelta(seconds=10)
 _IDLE_TIMEOUT: Final = timedelta(hours=2)
 _STREAM_IDLE_TIMEOUT: Final = timedelta(hours=1)
 _TAGS_METADATA: Final = "io.kuma.tags"
-_KAFKA_BROKER: Final = "type.googleapis.com/envoy.extensions.filters.network.kafka_broker.v3.KafkaBroker"
 
 
 def draft_inbound(view: InboundView, internal_cidrs: tuple[str, ...]) -> InboundDraft:
@@ -75,7 +72,7 @@ def _add_filters(chain: ChainDraft, view: InboundView, internal_cidrs: tuple[str
     cluster = names.local_cluster(view.workload_port)
     if not view.is_http:
         if view.kafka_filter:
-            chain.network_filters.append(_kafka_filter(names.sanitized(cluster)))
+            chain.network_filters.append(kafka_filter(names.sanitized(cluster)))
         chain.tcp = TcpProxy(stat_prefix=names.sanitized(cluster), cluster=cluster)
         return
     service = view.service
@@ -90,10 +87,3 @@ def _add_filters(chain: ChainDraft, view: InboundView, internal_cidrs: tuple[str
     chain.http = manager
     if view.protocol == "grpc":
         chain.http_filters.append(http.grpc_stats())
-
-
-def _kafka_filter(stat_prefix: str) -> Filter:
-    """The filter is a contrib extension: its message is not in our Envoy, so its one field (1) is written by hand."""
-    text = stat_prefix.encode()
-    config = AnyMessage(type_url=_KAFKA_BROKER, value=b"\x0a" + varint(len(text)) + text)
-    return Filter(name=names.KAFKA_BROKER, typed_config=config)

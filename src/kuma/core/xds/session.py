@@ -154,8 +154,23 @@ class Session:
         return self._desired is not None and all(self._settled(state) for state in self._types.values())
 
     def holds(self, revision: int) -> bool:
-        """Whether the proxy has accepted a state that contains this store revision."""
-        return self._desired is not None and self._desired.revision >= revision and self.in_sync()
+        """
+        Whether the proxy has accepted all that the changes up to a store revision mean for it.
+
+        A response that it refused before, and that these changes did not touch, does not count.
+        """
+        return self._desired is not None and all(
+            self._settled(state) or (state.rejected is not None and state.rejected.revision < revision)
+            for state in self._types.values()
+        )
+
+    def refused(self, revision: int) -> tuple[str, ...]:
+        """The types of which it refused what the changes from this store revision on brought."""
+        return tuple(
+            url
+            for url, state in self._types.items()
+            if state.rejected is not None and state.rejected.revision >= revision
+        )
 
     def has(self, resource: XdsResource) -> bool:
         """Whether the proxy has accepted a state with this very resource."""

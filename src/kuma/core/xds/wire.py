@@ -20,7 +20,8 @@ from kuma.envoy_api.envoy.config.core.v3.base_pb2 import ControlPlane
 from kuma.envoy_api.envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
 
 _SHARED_MESSAGES: Final = 64
-_LARGEST_SHARED: Final = 256 * 1024
+_SHARED_BYTES: Final = 16 * 1024 * 1024
+"""Room for shared messages; the endpoints of a mesh of some thousand proxies are a message of a megabyte."""
 _Message = tuple[str, bytes]
 
 
@@ -39,6 +40,7 @@ class Wire:
         self._control_plane = ControlPlane(identifier=identifier)
         self._nonces = 0
         self._shared: OrderedDict[object, _Message] = OrderedDict()
+        self._shared_bytes = 0
 
     def delta(
         self, type_url: str, changed: tuple[XdsResource, ...], removed: tuple[str, ...], last_nonce: str = ""
@@ -82,9 +84,14 @@ class Wire:
             self._shared.move_to_end(key)
             return found
         message = make()
-        if len(message[1]) <= _LARGEST_SHARED:
-            self._shared[key] = message
-            self._shared.move_to_end(key)
-            if len(self._shared) > _SHARED_MESSAGES:
-                self._shared.popitem(last=False)
+        if len(message[1]) > _SHARED_BYTES:
+            return message
+        if found is not None:
+            self._shared_bytes -= len(found[1])
+        self._shared[key] = message
+        self._shared.move_to_end(key)
+        self._shared_bytes += len(message[1])
+        while len(self._shared) > _SHARED_MESSAGES or self._shared_bytes > _SHARED_BYTES:
+            _, (_, forgotten) = self._shared.popitem(last=False)
+            self._shared_bytes -= len(forgotten)
         return message

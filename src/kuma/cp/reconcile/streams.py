@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
+from time import perf_counter
 from typing import Final
 
 import structlog
@@ -42,8 +44,12 @@ from kuma.cp.reconcile.identities import Certificate, Identities
 from kuma.cp.reconcile.insights import Observation
 from kuma.cp.reconcile.meshes import Issuing, Meshes, MeshState
 
-_TURN: Final = 50
-"""Streams brought up to date before other tasks get their turn."""
+_TURN_SECONDS: Final = 0.005
+"""How long streams are brought up to date before other tasks get their turn."""
+_LONGEST_PAUSE: Final = 1.0
+_PAUSES: Final = 3
+"""While changes keep coming, the pause between two rounds over the streams is so many times as long as the last round,
+but no longer than the above."""
 _RETRY_SECONDS: Final = 5.0
 _SERVING: Final = (names.LISTENER, names.CLUSTER)
 """The types without which a proxy takes no traffic."""
@@ -74,6 +80,8 @@ class Stream:
     certificates: dict[str, Certificate] = field(default_factory=dict)
     joining: bool = False
     """Its Envoy has just started and does not listen yet."""
+    rejections: dict[str, str] = field(default_factory=dict)
+    """Envoy's word on the last response of a type, where it refused it."""
     problem: str = ""
     """Why the proxy keeps what it had, empty when all is well."""
     sent_at: dict[str, float] = field(default_factory=dict)
@@ -142,7 +150,10 @@ class Streams:
         self._renewals: list[tuple[datetime, int, Stream, str]] = []
         self._tiebreak = count()
         self._due = asyncio.Event()
+        self._listening: dict[str, dict[str, bool]] = {}
+        """Per mesh the proxies that began to listen, and whether with their certificate; noted with the next round."""
         self._trusted: dict[str, Layer] = {}
+        self._watchers: dict[asyncio.Event, None] = {}
         self._spreading: dict[str, _Spreading] = {}
         meshes.listen(self._mesh_changed)
 
@@ -163,9 +174,27 @@ class Streams:
         ]
         return (min(ends) - self._clock()).total_seconds() if ends else None
 
+    def all(self) -> tuple[Stream, ...]:
+        """Every stream."""
+        return tuple(self._by_key.values())
+
+    @contextmanager
+    def watch(self) -> Iterator[asyncio.Event]:
+        """An event that is set whenever a proxy answered, left, or was given something new."""
+        news = asyncio.Event()
+        self._watchers[news] = None
+        try:
+            yield news
+        finally:
+            del self._watchers[news]
+
+    def _tell_watchers(self) -> None:
+        for news in self._watchers:
+            news.set()
+
     def end_all(self) -> None:
         """Close every stream: the control plane stops."""
-        for stream in tuple(self._by_key.values()):
+        for stream in self.all():
             stream.end()
 
     def of_mesh(self, mesh: str) -> tuple[Stream, ...]:
@@ -187,6 +216,7 @@ class Streams:
         await self._meshes.reached(stream.admitted)
         if stream.session.fresh:
             stream.joining = True
+            self._listening.get(stream.key.mesh, {}).pop(stream.key.name, None)
             stream.observation.holds_nothing()
             self._meshes.note(stream.key.mesh, joining={stream.key.name: True})
         else:
@@ -203,6 +233,7 @@ class Streams:
             del self._by_key[stream.key]
         self._by_mesh[stream.key.mesh].pop(stream, None)
         self._trusts(stream)
+        self._tell_watchers()
         stream.observation.closed(self._clock())
 
     async def received(self, stream: Stream, message: bytes) -> None:
@@ -231,18 +262,41 @@ class Streams:
     async def _follow_meshes(self) -> None:
         while True:
             await self._changed.wait()
+            self._note_listening()
             self._changed.clear()
             dirty, self._dirty = self._dirty, {}
+            began = perf_counter()
             for mesh in dirty:
-                state = self._meshes.state(mesh)
-                for turn, stream in enumerate(self.of_mesh(mesh), start=1):
-                    if not stream.ended and stream.admitted <= self._meshes.revision:
-                        await self._refresh(stream, state)
-                    if turn % _TURN == 0:
-                        await asyncio.sleep(0)
+                await self._bring_up_to_date(mesh)
+            # When a thousand proxies join, each changes endpoints for all others: let changes gather, or telling them
+            # takes all the time there is.
+            await asyncio.sleep(min(_LONGEST_PAUSE, _PAUSES * (perf_counter() - began)))
 
-    async def _refresh(self, stream: Stream, state: MeshState | None) -> None:
-        """Bring one stream to the newest snapshot; on any failure its proxy keeps what it has."""
+    async def _bring_up_to_date(self, mesh: str) -> None:
+        state = self._meshes.state(mesh)
+        turn = perf_counter()
+        for stream in self.of_mesh(mesh):
+            if not stream.ended and stream.admitted <= self._meshes.revision:
+                await self._refresh(stream, state)
+            # The loop's own clock stands still within a turn.
+            if perf_counter() - turn > _TURN_SECONDS:
+                await asyncio.sleep(0)
+                turn = perf_counter()
+
+    def _note_listening(self) -> None:
+        """Let proxies that listen now take part, all of a round in one new snapshot."""
+        listening, self._listening = self._listening, {}
+        for mesh, issued in listening.items():
+            confirmed = {name: True for name, holds in issued.items() if holds}
+            self._meshes.note(mesh, joining=dict.fromkeys(issued, False), issued=confirmed)
+
+    async def _refresh(self, stream: Stream, state: MeshState | None, *, only_secrets: bool = False) -> None:
+        """
+        Bring one stream to the newest snapshot; on any failure its proxy keeps what it has.
+
+        With ``only_secrets`` the rest waits for the next round, which every new snapshot brings: a proxy that joins
+        among many would otherwise be sent all endpoints again with each secret it asks for.
+        """
         proxy = None if state is None else state.snapshot.proxies.get(stream.key.name)
         if state is None or proxy is None:
             return
@@ -250,9 +304,10 @@ class Streams:
             await self._certify(stream, state, proxy)
             # Certifying may have waited: take the newest snapshot from here on, without waiting again.
             proxy = state.snapshot.proxies.get(stream.key.name, proxy)
-            stream.plan = self._planner.plan(state.snapshot, proxy, stream.traits, stream.plan)
+            if stream.plan is None or not only_secrets:
+                stream.plan = self._planner.plan(state.snapshot, proxy, stream.traits, stream.plan)
+                self.counts.generated += 1
             desired = _unique(stream.plan.desired(stream.secrets))
-            self.counts.generated += 1
         except Exception as error:  # noqa: BLE001 - one proxy's fault must not stop the others
             self._failed(stream, error)
             return
@@ -382,6 +437,7 @@ class Streams:
                     self.counts.sent[type_url] += 1
                     self.counts.sent_bytes[type_url] += len(message)
                 case Acked(type_url):
+                    stream.rejections.pop(type_url, None)
                     stream.observation.acknowledged(type_url, self._clock())
                     if type_url == names.SECRET and stream.key.mesh in self._spreading:
                         self._trusts(stream)
@@ -389,6 +445,7 @@ class Streams:
                     self._delivered(max(0.0, asyncio.get_running_loop().time() - stream.sent_at[type_url]))
                 case Nacked(type_url, version, message):
                     self.counts.rejected[type_url] += 1
+                    stream.rejections[type_url] = message
                     log.warning(
                         "proxy refused its configuration and keeps the last one",
                         mesh=stream.key.mesh,
@@ -401,9 +458,10 @@ class Streams:
                     refresh = self._asked_for(stream, wanted, held) or refresh
                 case Subscribed() | Opened():
                     pass
+        self._tell_watchers()
         state = self._meshes.state(stream.key.mesh)
         if refresh and stream.plan is not None:
-            await self._refresh(stream, state)
+            await self._refresh(stream, state, only_secrets=True)
         elif state is not None:
             self._observe_readiness(stream, state)
 
@@ -435,17 +493,18 @@ class Streams:
             return
         if state.issuing is not None and not (certificate is not None and session.settled(names.SECRET)):
             return
-        issued: dict[str, bool] = {}
+        issued = False
         if all(map(session.settled, _SERVING)):
             stream.judged = (certificate, plan.snapshot.settings)
             if state.issuing is None:
                 stream.observation.secured(None, (), self._clock())
             else:
                 stream.observation.secured(certificate, state.issuing.backends, self._clock())
-                issued[stream.key.name] = True
+                issued = True
         if stream.joining:
             stream.joining = False
-            self._meshes.note(stream.key.mesh, joining={stream.key.name: False}, issued=issued)
+            self._listening.setdefault(stream.key.mesh, {})[stream.key.name] = issued
+            self._wake(stream.key.mesh)
 
 
 def _unique(desired: Desired) -> Desired:

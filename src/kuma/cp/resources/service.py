@@ -37,10 +37,11 @@ _ATTEMPTS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The outcome of a write. ``warnings`` are sentences for the user."""
+    """The outcome of a write. ``warnings`` are sentences for the user; ``revision`` is one that contains it."""
 
     created: bool
     warnings: tuple[str, ...]
+    revision: int
 
 
 class Resources:
@@ -181,11 +182,13 @@ class Resources:
             owner=record.owner if record else Key("Mesh", "", key.mesh) if key.mesh else None,
             expected_version=record.version if record else 0,
         )
+        revision = record.revision if record is not None else 0
         if prepared.companions or not _is_stored(put, record):
-            await self._store.write([put, *prepared.companions], author=author, now=wanted.now)
+            changes = await self._store.write([put, *prepared.companions], author=author, now=wanted.now)
+            revision = max((change.revision for change in changes), default=revision)
         final = replace(draft, spec=prepared.spec)
         told = (*definition(key.kind).warnings(final), *prepared.warnings, *dropped(parsed.unknown))
-        return Written(record is None, told)
+        return Written(record is None, told, revision)
 
 
 def _parse(key: Key, kind: Kind, document: Mapping[str, Any]) -> Document:

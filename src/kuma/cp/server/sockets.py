@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import structlog
 
 from kuma.core.errors import ConfigInvalid
 from kuma.cp.config import openssl_ciphers, tls_version
+from kuma.cp.config.sections.api_server import ApiServer
 from kuma.cp.config.sections.general import TlsServer
+
+_CERTIFICATE_SUFFIXES: Final = (".pem", ".crt")
+
+log = structlog.get_logger("api-server")
 
 
 def everywhere() -> str:
@@ -58,3 +68,51 @@ def server_context(settings: TlsServer) -> ssl.SSLContext:
     if (ciphers := openssl_ciphers(settings.tls_cipher_suites)) is not None:
         context.set_ciphers(ciphers)
     return context
+
+
+def api_context(api: ApiServer) -> ssl.SSLContext:
+    """
+    The TLS context of the HTTPS API.
+
+    A client certificate is demanded with ``https.requireClientCert``; asked for, and verified if shown, where one makes
+    an administrator.
+
+    Raises:
+        ConfigInvalid: a certificate cannot be used, or certificates are demanded and no CA could verify them.
+    """
+    context = server_context(api.https)
+    files = list(_client_ca_files(api))
+    if not files:
+        if api.https.require_client_cert:
+            raise ConfigInvalid(
+                "apiServer.https.requireClientCert is set, and no CA says which certificates count: set "
+                "apiServer.https.tlsCaFile or apiServer.auth.clientCertsDir"
+            )
+        return context
+    for path in files:
+        try:
+            context.load_verify_locations(cafile=path)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigInvalid(f"the CA certificate {path} for clients of the API cannot be used: {error}") from error
+    if api.https.require_client_cert:
+        context.verify_mode = ssl.CERT_REQUIRED
+    elif api.authn.type == "adminClientCerts":
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def _client_ca_files(api: ApiServer) -> Iterator[Path]:
+    if api.https.tls_ca_file:
+        yield Path(api.https.tls_ca_file)
+    if not api.auth.client_certs_dir:
+        return
+    folder = Path(api.auth.client_certs_dir)
+    try:
+        found = sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError as error:
+        raise ConfigInvalid(f"apiServer.auth.clientCertsDir: cannot read {folder}: {error.strerror}") from error
+    for path in found:
+        if path.suffix in _CERTIFICATE_SUFFIXES:
+            yield path
+        else:
+            log.info("skipped, a CA certificate ends in .pem or .crt", file=str(path))

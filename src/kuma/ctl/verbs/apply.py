@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,10 +17,12 @@ from kuma.core.model.kinds import BY_NAME, Kind, Scope
 from kuma.core.model.text import dump_yaml, parse_document
 from kuma.ctl.client import Client, printable
 from kuma.ctl.errors import ApiError, CommandFailed
-from kuma.ctl.flags import Command, pairs_option
+from kuma.ctl.flags import Command, GoDuration, pairs_option
 from kuma.ctl.kinds import item_path
 from kuma.ctl.session import session
 from kuma.ctl.sources import Document, documents, read
+
+DEFAULT_WAIT: Final = "30s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,28 @@ class _MetaProblem(BadRequest):
 @click.option("-f", "--file", "source", required=True, metavar="PATH", help="File, directory, URL or - for stdin.")
 @pairs_option("-v", "--var", "variables", help="Value for a {{ variable }} in the files; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Print what would be sent, and send nothing.")
-def apply(source: str, variables: dict[str, str], *, dry_run: bool) -> None:
+@click.option(
+    "--wait",
+    type=GoDuration(),
+    is_flag=False,
+    flag_value=DEFAULT_WAIT,
+    metavar="DURATION",
+    help="Wait (30s, or --wait=DURATION) until every proxy has the change; fail if one refuses it.",
+)
+def apply(source: str, variables: dict[str, str], *, dry_run: bool, wait: float | None) -> None:
     """Create or change resources."""
     items = _items(_documents(source, variables))
     client = session().client()
     if dry_run:
         click.echo("---\n".join(dump_yaml(item.data) for item in items), nl=False)
         return
+    revision = 0
     for item in items:
-        _send(client, item)
+        revision = max(revision, _send(client, item))
+    if wait is not None:
+        from kuma.ctl.rollout import wait_for_proxies
+
+        wait_for_proxies(client, revision, wait)
 
 
 def _documents(source: str, variables: Mapping[str, str]) -> list[Document]:
@@ -133,7 +148,8 @@ def _meta(data: Mapping[str, Any], field: str) -> str:
     return value
 
 
-def _send(client: Client, item: _Item) -> None:
+def _send(client: Client, item: _Item) -> int:
+    """Create or change one resource; returns the store revision that contains it."""
     try:
         answer = client.put(item_path(item.kind, item.mesh, item.name), item.data)
         warnings = answer.object().get("warnings") if answer.body.strip() else None
@@ -145,3 +161,4 @@ def _send(client: Client, item: _Item) -> None:
     click.echo(f"{item} {'Created' if answer.status == 201 else 'Updated'}")
     for warning in warnings if isinstance(warnings, list) else []:
         click.echo(f"Warning: {printable(str(warning))}", err=True)
+    return answer.revision

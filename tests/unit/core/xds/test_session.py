@@ -105,7 +105,6 @@ def test_envoy_start_clusters_then_endpoints_then_listeners(proxy):
     assert not proxy.session.holds(7)
     proxy.answer(LISTENER, listeners[0])
     assert proxy.session.holds(7)
-    assert not proxy.session.holds(8)
 
 
 def test_an_empty_set_is_told(proxy):
@@ -290,8 +289,25 @@ def test_a_refusal_is_reported_once_and_not_sent_again(proxy):
     assert nacked[0].message == "address in use"
     assert proxy.want(desired(layer({"a": 1}, {"a": 1}, {"a": "bad"}), revision=2)) == []
     assert not proxy.session.in_sync()
-    assert not proxy.session.holds(2)
+    assert not proxy.session.holds(1)
+    assert proxy.session.refused(1) == (LISTENER,)
     assert responses(proxy.want(desired(layer({"a": 1}, {"a": 2}, {"a": "bad"})))) == [sent("EDS", "a", content=2)]
+
+
+def test_an_earlier_refusal_does_not_count_against_a_later_change(proxy):
+    """Whether a change arrived is asked of that change: what was refused before it is another matter."""
+    connected(proxy, services("a"))
+    [listeners] = responses(proxy.want(desired(layer({"a": 1}, {"a": 1}, {"a": "bad"}), revision=5)))
+    proxy.answer(LISTENER, listeners, "no")
+
+    [endpoints] = responses(proxy.want(desired(layer({"a": 1}, {"a": 2}, {"a": "bad"}), revision=6)))
+    assert not proxy.session.holds(6)
+    proxy.answer(ENDPOINT, endpoints)
+
+    assert proxy.session.holds(6)
+    assert proxy.session.refused(6) == ()
+    assert not proxy.session.holds(5)
+    assert proxy.session.refused(5) == (LISTENER,)
 
 
 def test_a_mended_resource_is_sent(proxy):

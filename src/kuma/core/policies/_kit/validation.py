@@ -36,6 +36,15 @@ RULES_EXCLUDE_TO_AND_FROM: Final = "fields 'to' and 'from' must be empty when 'r
 RULES_EXCLUDE_FROM: Final = "field 'from' must be empty when 'rules' is defined"
 NO_LIST_DEFINED: Final = "at least one of 'from', 'to' or 'rules' has to be defined"
 FROM_IS_DEPRECATED: Final = "'from' field is deprecated, use 'rules' instead"
+NOT_WITH_GATEWAYS: Final = (
+    "must not be defined when the scope includes a Gateway, select only proxyType Sidecar or select only gateways and "
+    "use spec.to"
+)
+GATEWAYS_COME_LATER: Final = "speaks of builtin gateways, which are not supported yet, it has no effect"
+EMPTY_MATCH: Final = "must specify at least one of 'spiffeID' or 'sni'"
+NOT_BY_SOURCE: Final = (
+    "can't be specified when matches contain spiffeID because this field cannot be conditioned on source identity"
+)
 
 TOP_LEVEL_KINDS: Final = ("Mesh", "MeshSubset", "MeshGateway", "MeshService", "MeshServiceSubset", "Dataplane")
 """Kinds that may select proxies in most policies."""
@@ -52,6 +61,10 @@ def _at_most(limit: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+HeaderName = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[a-z0-9!#$%&'*+\-.^_\x60|~]+$")]
+"""A header name, lower case only."""
+
+
 def _number(value: object) -> int | str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise PydanticCustomError("int_or_string", "in body must be of type integer or string")
@@ -66,6 +79,13 @@ Number = Annotated[int | str, PlainValidator(_number)]
 """A number that may have decimals: a JSON integer, or text such as ``"1.5"``; never a JSON float."""
 Entries = Annotated[tuple[T, ...], Field(exclude_if=not_)]
 """A top-level list of a policy, left out of the wire form when empty. The field's default is ``()``."""
+
+
+def includes_gateways(ref: TargetRef) -> bool:
+    """Whether a top-level targetRef may select gateways."""
+    if ref.kind in {"", "Mesh", "MeshSubset"}:
+        return not ref.proxy_types or "Gateway" in ref.proxy_types
+    return ref.kind in {"MeshGateway", "MeshHTTPRoute"}
 
 
 _FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -238,17 +258,18 @@ def positive_duration(value: timedelta | None, path: str) -> Iterator[Violation]
     """A duration that, when given, must be longer than nothing."""
     if value is not None and value <= timedelta(0):
         yield Violation(path, GREATER_THAN_ZERO_WHEN_DEFINED)
-    yield from _too_long(value, path)
+    yield from too_long_duration(value, path)
 
 
 def not_negative_duration(value: timedelta | None, path: str) -> Iterator[Violation]:
     """A duration that may be zero."""
     if value is not None and value < timedelta(0):
         yield Violation(path, NOT_NEGATIVE_WHEN_DEFINED)
-    yield from _too_long(value, path)
+    yield from too_long_duration(value, path)
 
 
-def _too_long(value: timedelta | None, path: str) -> Iterator[Violation]:
+def too_long_duration(value: timedelta | None, path: str) -> Iterator[Violation]:
+    """A duration that Envoy cannot hold."""
     if value is not None and value > _LONGEST:
         yield Violation(path, f"must not be longer than {format_duration(_LONGEST)} when defined")
 
@@ -289,6 +310,18 @@ def positive_decimal(value: int | str | None, path: str) -> Iterator[Violation]:
         return
     if number <= 0:
         yield Violation(path, GREATER_THAN_ZERO)
+
+
+_HEADER_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_LONGEST_HEADER: Final = 16_384
+
+
+def header_value_violations(value: str, path: str) -> Iterator[Violation]:
+    """A text that may stand in a header."""
+    if not _HEADER_VALUE.fullmatch(value):
+        yield Violation(path, "must not contain line breaks or control characters")
+    if len(value.encode(errors="replace")) > _LONGEST_HEADER:
+        yield Violation(path, f"must not be longer than {_LONGEST_HEADER} characters")
 
 
 def top_level_warnings(ref: TargetRef | None) -> Iterator[str]:

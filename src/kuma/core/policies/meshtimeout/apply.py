@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
+from kuma.core.policies._kit.clients import by_client
 from kuma.core.policies._kit.rules import InboundRule, InboundRules, Towards
 from kuma.core.policies._kit.spec import Match
-from kuma.core.policies._kit.validation import uri_san_pattern
 from kuma.core.policies.meshtimeout.spec import Conf, Http
+from kuma.core.xds.clients import StateKeys, note_clients, split_routes
 from kuma.core.xds.draft import ChainDraft, ClusterDraft, InboundDraft, OutboundDraft
 from kuma.core.xds.http import inspect_tls
-from kuma.envoy_api.envoy.config.core.v3.base_pb2 import DataSource
-from kuma.envoy_api.envoy.config.core.v3.substitution_format_string_pb2 import SubstitutionFormatString
-from kuma.envoy_api.envoy.config.listener.v3.listener_components_pb2 import Filter
 from kuma.envoy_api.envoy.config.route.v3.route_components_pb2 import Route
-from kuma.envoy_api.envoy.extensions.filters.common.set_filter_state.v3.value_pb2 import FilterStateValue
-from kuma.envoy_api.envoy.extensions.filters.network.set_filter_state.v3.set_filter_state_pb2 import Config
 
 CONNECTION_TIMEOUT: Final = timedelta(seconds=5)
 IDLE_TIMEOUT: Final = timedelta(hours=1)
@@ -30,9 +27,9 @@ REQUEST_TIMEOUT: Final = timedelta(seconds=15)
 STREAM_IDLE_TIMEOUT: Final = timedelta(minutes=30)
 _OFF: Final = timedelta(0)
 
-SET_FILTER_STATE: Final = "envoy.filters.network.set_filter_state"
 SPIFFE_ID_KEY: Final = "kuma.mesh_timeout.match.spiffe_id"
 SNI_KEY: Final = "kuma.mesh_timeout.match.sni"
+_KEYS: Final = StateKeys(SPIFFE_ID_KEY, SNI_KEY)
 
 
 def outbound(draft: OutboundDraft, rules: Towards[Conf]) -> None:
@@ -98,40 +95,15 @@ def _or(value: timedelta | None, default: timedelta) -> timedelta:
 
 
 def _conditions(rules: Sequence[InboundRule[Conf]]) -> Iterator[tuple[Match, Http]]:
-    """
-    Matches with the timeouts that hold for them, in the order in which they are to be tried.
-
-    Of rules that are equally specific, the one of the higher-ranked policy (later in ``rules``) is tried first. What
-    a rule leaves open is taken from the next rule that holds for the same clients.
-    """
-    matched = [(rule.match, rule.conf.http or Http()) for rule in reversed(rules) if rule.match is not None]
-    matched.sort(key=lambda rule: _specificity(rule[0]))
-    for index, (match, _) in enumerate(matched):
-        holding = [http for other, http in matched[index:] if _covers(other, match)]
+    """Matches with the timeouts that hold for them, in the order in which they are to be tried."""
+    for match, holding in by_client(rules):
+        confs = [rule.conf.http or Http() for rule in holding]
         timeouts = Http(
-            request_timeout=_first(holding, lambda http: http.request_timeout),
-            stream_idle_timeout=_first(holding, lambda http: http.stream_idle_timeout),
+            request_timeout=_first(confs, lambda http: http.request_timeout),
+            stream_idle_timeout=_first(confs, lambda http: http.stream_idle_timeout),
         )
         if timeouts != Http():
             yield match, timeouts
-
-
-def _specificity(match: Match) -> tuple[int, int]:
-    spiffe = 2 if match.spiffe_id is None else 0 if match.spiffe_id.type == "Exact" else 1
-    return spiffe, 1 if match.sni is None else 0
-
-
-def _covers(wide: Match, narrow: Match) -> bool:
-    """Whether every client that ``narrow`` matches is matched by ``wide`` too."""
-    if wide.sni is not None and wide.sni != narrow.sni:
-        return False
-    if wide.spiffe_id is None:
-        return True
-    if narrow.spiffe_id is None:
-        return False
-    if wide.spiffe_id.type == "Prefix":
-        return narrow.spiffe_id.value.startswith(wide.spiffe_id.value)
-    return wide.spiffe_id == narrow.spiffe_id
 
 
 def _first(confs: Sequence[Http], field: Callable[[Http], timedelta | None]) -> timedelta | None:
@@ -139,44 +111,12 @@ def _first(confs: Sequence[Http], field: Callable[[Http], timedelta | None]) -> 
 
 
 def _write_conditions(chain: ChainDraft, conditions: Sequence[tuple[Match, Http]]) -> None:
-    if chain.http is None:
-        return
-    for host in chain.http.route_config.virtual_hosts:
-        routes = [copy for route in host.routes for copy in (*_variants(route, conditions), route)]
-        del host.routes[:]
-        host.routes.extend(routes)
-    state = Config()
-    if any(match.spiffe_id is not None for match, _ in conditions):
-        state.on_downstream_tls_handshake.append(_state(SPIFFE_ID_KEY, "%DOWNSTREAM_PEER_URI_SAN%"))
-    if any(match.sni is not None for match, _ in conditions):
-        state.on_downstream_tls_handshake.append(_state(SNI_KEY, "%REQUESTED_SERVER_NAME%"))
-    network_filter = Filter(name=SET_FILTER_STATE)
-    network_filter.typed_config.Pack(state, deterministic=True)
-    chain.network_filters.insert(0, network_filter)
+    split_routes(chain, _KEYS, [(match, partial(_write_route, http=http)) for match, http in conditions])
+    note_clients(chain, _KEYS, [match for match, _ in conditions])
 
 
-def _variants(route: Route, conditions: Sequence[tuple[Match, Http]]) -> Iterator[Route]:
-    if not route.HasField("route"):
-        return
-    for match, http in conditions:
-        variant = Route()
-        variant.CopyFrom(route)
-        if match.spiffe_id is not None:
-            state = variant.match.filter_state.add(key=SPIFFE_ID_KEY)
-            state.string_match.safe_regex.regex = uri_san_pattern(match.spiffe_id)
-        if match.sni is not None:
-            variant.match.filter_state.add(key=SNI_KEY).string_match.exact = match.sni.value or ""
-        if http.request_timeout is not None:
-            variant.route.timeout.FromTimedelta(http.request_timeout)
-        if http.stream_idle_timeout is not None:
-            variant.route.idle_timeout.FromTimedelta(http.stream_idle_timeout)
-        yield variant
-
-
-def _state(key: str, text: str) -> FilterStateValue:
-    return FilterStateValue(
-        object_key=key,
-        factory_key="envoy.string",
-        format_string=SubstitutionFormatString(text_format_source=DataSource(inline_string=text)),
-        skip_if_empty=True,
-    )
+def _write_route(route: Route, http: Http) -> None:
+    if http.request_timeout is not None:
+        route.route.timeout.FromTimedelta(http.request_timeout)
+    if http.stream_idle_timeout is not None:
+        route.route.idle_timeout.FromTimedelta(http.stream_idle_timeout)

@@ -8,9 +8,11 @@ from typing import Final
 
 from kuma.core.errors import Violation
 from kuma.core.policies._kit.validation import (
+    EMPTY_MATCH,
     FROM_IS_DEPRECATED,
     MUST_NOT_BE_DEFINED,
     NO_LIST_DEFINED,
+    NOT_BY_SOURCE,
     RULES_EXCLUDE_TO_AND_FROM,
     TOP_LEVEL_KINDS,
     match_violations,
@@ -25,9 +27,6 @@ from kuma.core.policies.meshtimeout.spec import Conf, Http, MeshTimeout, Rule
 _TO_KINDS: Final = ("Mesh", "MeshService", "MeshExternalService", "MeshMultiZoneService", "MeshHTTPRoute")
 _GATEWAY_TO_KINDS: Final = ("Mesh", "MeshExternalService")
 _ONLY_FOR_ROUTES: Final = "can't be specified when top-level TargetRef is referencing MeshHTTPRoute"
-_NOT_BY_SOURCE: Final = (
-    "can't be specified when matches contain spiffeID because this field cannot be conditioned on source identity"
-)
 
 
 def validate(spec: MeshTimeout) -> Iterator[Violation]:
@@ -82,11 +81,11 @@ def _rule_violations(rule: Rule, path: str, top: str) -> Iterator[Violation]:
     for index, match in enumerate(rule.matches):
         here = f"{path}.matches[{index}]"
         if match.spiffe_id is None and match.sni is None:
-            yield Violation(here, "must specify at least one of 'spiffeID' or 'sni'")
+            yield Violation(here, EMPTY_MATCH)
         yield from match_violations(match, here)
     if any(match.spiffe_id is not None for match in rule.matches):
         for field, _ in _of_connections(rule.default):
-            yield Violation(f"{path}.default.{field}", _NOT_BY_SOURCE)
+            yield Violation(f"{path}.default.{field}", NOT_BY_SOURCE)
     yield from _conf_violations(rule.default, f"{path}.default", top)
 
 

@@ -17,6 +17,7 @@ from kuma.cp.server.api.ports import Backends
 from kuma.cp.server.api.proxies import Proxies
 from kuma.cp.server.api.reading import Reading
 from kuma.cp.server.api.resources import ResourceRoutes
+from kuma.cp.server.api.rollout import RolloutRoutes
 from kuma.cp.server.api.system import SystemRoutes
 from kuma.cp.server.api.tokens import TokenRoutes
 
@@ -37,6 +38,7 @@ def rest_api(backends: Backends, registry: CollectorRegistry, *, answer_within: 
         *OverviewRoutes(store, reading, resources).routes(),
         *MeshInsightRoutes(reading, derived, resources).routes(),
         *ServiceInsightRoutes(reading, derived, resources).routes(),
+        *RolloutRoutes(backends).routes(),
         *InspectionRoutes(backends, reading, proxies).routes(),
         *resources.routes(),
         *tokens.routes(),

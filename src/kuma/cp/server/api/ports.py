@@ -13,6 +13,7 @@ from kuma.core.model.resource import Resource
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.cp.access.control import Access
 from kuma.cp.config import Config
+from kuma.cp.reconcile.rollout import Progress
 from kuma.cp.store.port import Author, Store
 from kuma.cp.tokens.issuer import TokenIssuer
 
@@ -25,6 +26,9 @@ class Written(Protocol):
 
     @property
     def warnings(self) -> tuple[str, ...]: ...
+
+    @property
+    def revision(self) -> int: ...
 
 
 class Resources(Protocol):
@@ -81,6 +85,14 @@ class Inspector(Protocol):
         ...
 
 
+class Rollouts(Protocol):
+    """Whether changes have reached the proxies."""
+
+    async def progress(self, revision: int, wait: float) -> Progress:
+        """How far a store revision got, after at most ``wait`` seconds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """What ``GET /`` tells. ``cluster_id`` gives an empty text until the store has one; ``gui`` is a path or empty."""
@@ -110,6 +122,7 @@ class Backends:
     issuer: TokenIssuer
     envoy_admin: EnvoyAdmin
     inspector: Inspector
+    rollouts: Rollouts
     verify_user: Callable[[str], Awaitable[UserClaims]] | None
     ca_fingerprint: str
     now: Callable[[], datetime]

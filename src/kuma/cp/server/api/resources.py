@@ -22,6 +22,8 @@ from kuma.cp.store.port import Record
 
 PROCESS: Final = "Could not process a resource"
 DELETE: Final = "Could not delete a resource"
+REVISION_HEADER: Final = "kuma-revision"
+"""Ours: the store revision that contains a write, for ``GET /_rollout/{revision}``."""
 
 
 class ResourceRoutes:
@@ -78,7 +80,7 @@ class ResourceRoutes:
             kind, call.mesh, call.name, document, author=call.author, allowed=allowed
         )
         body = {"warnings": list(written.warnings)} if written.warnings else {}
-        return json_reply(body, 201 if written.created else 200)
+        return json_reply(body, 201 if written.created else 200, {REVISION_HEADER: str(written.revision)})
 
     async def _delete(self, kind: Kind, call: Call) -> Response:
         self._reading.require_writable(kind)

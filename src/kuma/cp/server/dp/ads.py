@@ -23,8 +23,8 @@ from kuma.cp.server.dp.proxies import admin_view
 
 SOTW_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 DELTA_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-_ADMITTED_AT_ONCE: Final = 100
-"""First requests in hand at a time; the others wait on their sockets."""
+_ADMITTED_AT_ONCE: Final = 20
+"""First requests in hand at a time: when all proxies come at once, the loop must still turn quickly for others."""
 _FIRST_REQUEST_SECONDS: Final = 30
 
 log = structlog.get_logger("xds")
@@ -59,9 +59,11 @@ class AdsServer:
         session = self._streams.session(delta=delta)
         try:
             async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
-                node, commands = _introduction(session, await anext(incoming))
+                first = await anext(incoming)
             owner = object()
             async with self._admissions:
+                node, commands = _introduction(session, first)
+                del first
                 admitted = await self._registration.admit(node, grpc.credential(scope), owner, scope.client)
         except StopAsyncIteration:
             return
@@ -137,6 +139,7 @@ async def _send(stream: Stream, transport: grpc.Transport) -> None:
         stream.wake.clear()
         waiting, stream.outbox = stream.outbox, []
         for message in waiting:
-            await transport.send_bytes(grpc.frame(message))
+            for part in grpc.parts(message):
+                await transport.send_bytes(part)
         if stream.ended:
             raise _Ended

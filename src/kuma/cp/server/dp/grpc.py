@@ -19,6 +19,7 @@ from kuma.core.errors import BadRequest, TooLarge
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 CONTENT_TYPE: Final = "application/grpc"
 _HEADER: Final = struct.Struct(">BI")
+_LARGE: Final = 32 * 1024
 _MAX_STATUS_TEXT: Final = 2000
 
 INVALID_ARGUMENT: Final = 3
@@ -80,6 +81,13 @@ def is_grpc(scope: Scope) -> bool:
 def frame(message: bytes) -> bytes:
     """A message with its prefix."""
     return _HEADER.pack(0, len(message)) + message
+
+
+def parts(message: bytes) -> tuple[bytes, ...]:
+    """A message with its prefix, in pieces to be sent one after the other: a large message is not copied for it."""
+    if len(message) < _LARGE:
+        return (frame(message),)
+    return _HEADER.pack(0, len(message)), message
 
 
 async def messages(exchange: Exchange) -> AsyncIterator[bytes]:

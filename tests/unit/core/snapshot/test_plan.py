@@ -1,0 +1,214 @@
+from dataclasses import replace
+
+import pytest
+
+from kuma.core.policies._kit.build import TooManySubsets
+from kuma.core.snapshot.mesh import Changes, MeshSettings
+from kuma.core.snapshot.plan import Traits
+from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER
+from kuma.core.xds.view import AdminView, TlsMode
+from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
+from tests.unit.core.snapshot.meshes import (
+    OFF,
+    PERMISSIVE,
+    STRICT,
+    dataplane,
+    inbound,
+    outbound,
+    plan,
+    planner,
+    policy,
+    proxies,
+    shown,
+    snapshot,
+    timeout_to,
+)
+
+OUTBOUNDS = [outbound("web"), outbound("db", 10002)]
+ONE = dataplane("one", [inbound("api")], OUTBOUNDS)
+OTHER = dataplane("other", [inbound("jobs", protocol="tcp")], OUTBOUNDS, address="10.0.0.2")
+WEB = dataplane("web", [inbound("web")], address="10.0.0.3")
+
+
+def timeout_of(made, cluster):
+    """The connection timeout of a cluster."""
+    return Cluster.FromString(made.desired().get(CLUSTER, cluster).body).connect_timeout.seconds
+
+
+def test_proxies_that_consume_the_same_share_one_layer():
+    """A class is computed once: the very same object for all of it."""
+    making, mesh = planner(), snapshot(ONE, OTHER, WEB)
+
+    one, other = plan(mesh, "one", making), plan(mesh, "other", making)
+
+    assert one.outbounds is other.outbounds
+    assert one.own is not other.own
+    assert set(one.outbounds.by_name(CLUSTER)) == {"web", "db"}
+
+
+def test_endpoints_are_one_layer_of_the_mesh():
+    """No proxy pays for the endpoints of others."""
+    mesh = snapshot(ONE, OTHER, WEB)
+
+    one, other = plan(mesh, "one").desired(), plan(mesh, "other").desired()
+
+    assert any(layer is mesh.endpoints for layer in one.layers)
+    assert one.get(ENDPOINT, "web") is other.get(ENDPOINT, "web")
+    assert one.revision == mesh.revision
+
+
+def test_proxies_of_different_policies_are_of_different_classes():
+    """A timeout for one proxy changes its outbounds, and nobody else's."""
+    only_one = timeout_to("t", "web", 3, target_ref={"kind": "MeshService", "name": "api"})
+    making, plain, mesh = planner(), snapshot(ONE, OTHER, WEB), snapshot(ONE, OTHER, WEB, policies=[only_one])
+
+    one, other = plan(mesh, "one", making), plan(mesh, "other", making)
+
+    assert timeout_of(one, "web") == 3
+    assert timeout_of(other, "web") == 5
+    assert shown(other.outbounds) == shown(plan(plain, "other").outbounds)
+
+
+def test_a_policy_for_one_service_changes_one_cluster():
+    """All other resources of the proxy stay byte-equal, so they are not sent."""
+    before = plan(snapshot(ONE, WEB, policies=[timeout_to("t", "web", 3)]), "one")
+    after = plan(snapshot(ONE, WEB, policies=[timeout_to("t", "web", 4)]), "one")
+
+    assert timeout_of(after, "web") == 4
+    changed = [
+        (url, name)
+        for url in (CLUSTER, LISTENER)
+        for name, one in after.outbounds.by_name(url).items()
+        if before.outbounds.by_name(url)[name] != one
+    ]
+    assert changed == [(CLUSTER, "web")]
+    assert shown(before.own) == shown(after.own)
+
+
+def test_an_endpoint_change_costs_no_proxy_anything():
+    """Own resources and outbounds stay the same objects; only the endpoints of the mesh move."""
+    making, mesh = planner(), snapshot(ONE, OTHER, WEB)
+    before = plan(mesh, "one", making)
+    again = dataplane("web-2", [inbound("web")], address="10.0.0.4")
+
+    later = mesh.apply(Changes(proxies(again)), 2)
+    after = plan(later, "one", making, before)
+
+    assert after.own is before.own
+    assert after.outbounds is before.outbounds
+    assert after.desired().get(ENDPOINT, "web") != before.desired().get(ENDPOINT, "web")
+
+
+def test_a_policy_that_does_not_select_the_proxy_costs_it_nothing():
+    """The objects stay the same, although the policies of the mesh changed."""
+    making, mesh = planner(), snapshot(ONE, OTHER, WEB)
+    before = plan(mesh, "other", making)
+    other_only = timeout_to("t", "web", 3, target_ref={"kind": "MeshService", "name": "api"})
+
+    later = mesh.apply(Changes(policies={"MeshTimeout": (other_only,)}), 2)
+    after = plan(later, "other", making, before)
+
+    assert after.own is before.own
+    assert after.outbounds is before.outbounds
+
+
+def test_new_roots_change_no_listener():
+    """A second CA is a new secret; what refers to it stays as it was."""
+    making, mesh = planner(), snapshot(ONE, WEB, settings=STRICT)
+    before = plan(mesh, "one", making)
+
+    later = mesh.apply(Changes(settings=MeshSettings("default", TlsMode.STRICT, b"two roots")), 2)
+    after = plan(later, "one", making, before)
+
+    assert shown(after.own) == shown(before.own)
+    assert shown(after.outbounds) == shown(before.outbounds)
+    assert shown(later.trust) != shown(mesh.trust)
+
+
+@pytest.mark.parametrize("settings", [OFF, PERMISSIVE, STRICT], ids=lambda one: one.tls.value)
+def test_a_plan_made_from_an_earlier_one_is_the_plan_made_afresh(settings):
+    """Skipping what did not change never changes the result."""
+    making, mesh = planner(), snapshot(ONE, WEB)
+    earlier = plan(mesh, "one", making)
+    later = mesh.apply(Changes(settings=settings, policies={"MeshTimeout": (timeout_to("t", "web", 9),)}), 2)
+
+    reused, afresh = plan(later, "one", making, earlier), plan(later, "one")
+
+    assert shown(reused.own) == shown(afresh.own)
+    assert shown(reused.outbounds) == shown(afresh.outbounds)
+
+
+def test_a_changed_dataplane_is_seen():
+    """An earlier plan is no use for another object of the same name."""
+    making, mesh = planner(), snapshot(ONE, WEB)
+    earlier = plan(mesh, "one", making)
+
+    later = mesh.apply(Changes(proxies(dataplane("one", [inbound("api", 9999)], OUTBOUNDS))), 2)
+
+    assert "inbound:10.0.0.1:9999" in plan(later, "one", making, earlier).own.by_name(LISTENER)
+
+
+def test_what_a_proxys_own_build_can_do_is_in_its_own_layer():
+    """Admin interface, port reuse; the outbounds stay shared."""
+    making, mesh = planner(), snapshot(ONE, OTHER, WEB)
+    admin = AdminView(9901, "127.0.0.1", "/run/admin.sock", 9902, b"ca")
+
+    rich = making.plan(mesh, mesh.proxies["one"], Traits(admin=admin, reuse_port=True))
+
+    assert "kuma:envoy:admin" in rich.own.by_name(LISTENER)
+    assert rich.outbounds is plan(mesh, "other", making).outbounds
+
+
+def test_the_reserved_port_gets_no_listener():
+    """49151 means "no service"."""
+    mesh = snapshot(dataplane("one", [inbound("api", 49151), inbound("api", 8080)]))
+
+    assert list(plan(mesh, "one").own.by_name(LISTENER)) == ["inbound:10.0.0.1:8080"]
+
+
+def test_policies_of_an_inbound_after_the_reserved_one_stay_with_it():
+    """Leaving an inbound out must not shift the rules of the others."""
+    only_first = policy(
+        "MeshTimeout",
+        "t",
+        target_ref={"kind": "Dataplane", "sectionName": "49151"},
+        rules=[{"default": {"connectionTimeout": "77s"}}],
+    )
+    mesh = snapshot(dataplane("one", [inbound("api", 49151), inbound("api", 8080)]), policies=[only_first])
+
+    assert timeout_of(plan(mesh, "one"), "localhost:8080") == 5
+
+
+def test_a_proxy_whose_policies_cannot_be_built_fails_alone():
+    """It raises for that proxy, with a sentence; others are planned."""
+    wild = policy(
+        "MeshTrafficPermission",
+        "wild",
+        target_ref={"kind": "MeshService", "name": "api"},
+        from_=[
+            {"targetRef": {"kind": "MeshSubset", "tags": {f"t{n}": "1"}}, "default": {"action": "Allow"}}
+            for n in range(16)
+        ],
+    )
+    making, mesh = planner(), snapshot(ONE, OTHER, settings=STRICT, policies=[wild])
+
+    with pytest.raises(TooManySubsets, match="wild"):
+        plan(mesh, "one", making)
+    assert plan(mesh, "other", making).own.by_name(LISTENER)
+
+
+def test_a_memory_that_is_too_small_changes_no_result():
+    """Shared results may be dropped at any time."""
+    mesh = snapshot(ONE, OTHER, WEB, settings=STRICT, policies=[timeout_to("t", "web", 2)])
+    making = planner()
+    first = {name: shown(plan(mesh, name, making).outbounds) for name in mesh.proxies}
+    for n in range(5000):
+        making._merged.recall(("filler", n), object)  # noqa: SLF001 - as a large fleet would
+
+    assert {name: shown(plan(mesh, name, making).outbounds) for name in mesh.proxies} == first
+
+
+def test_secrets_are_a_layer_of_their_own():
+    """They change without anything else changing."""
+    made = plan(snapshot(ONE), "one")
+    assert len(made.desired().layers) == len(replace(made).desired().layers) == 5
