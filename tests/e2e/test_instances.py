@@ -125,4 +125,4 @@ def test_second_proxy_with_a_name_waits_until_the_first_is_gone(lab):
     assert {clients.http1(port) for _ in range(10)} == {"backend-1"}
     first.kill()
     wait_until(lambda: clients.http1(port) == "impostor", "the second has taken over", seconds=40)
-    assert second.online
+    wait_until(lambda: second.online, "it is shown as online")

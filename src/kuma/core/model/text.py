@@ -35,7 +35,7 @@ def parse_documents(text: str, limits: Limits = DEFAULT_LIMITS) -> list[Any]:
         TooLarge: over ``limits.size`` bytes.
     """
     data = checked_bytes(text, limits)
-    if text.lstrip()[:1] in ("{", "["):
+    if text.lstrip()[:1] in ("{", "[", '"'):
         try:
             return [read_json(text, limits)]
         except (json.JSONDecodeError, TooDeep):

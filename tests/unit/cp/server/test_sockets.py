@@ -11,6 +11,7 @@ from kuma.cp.server.sockets import api_context, check_port
 
 @pytest.fixture(scope="module")
 def authority():
+    """A CA that issues to servers and clients."""
     return trustme.CA()
 
 

@@ -1,4 +1,4 @@
-"""The documentation's links lead somewhere."""
+"""What the documentation points to is there, and what it says of kinds is true."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+
+from kuma.core.model.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -59,3 +61,11 @@ def test_decisions_that_the_code_names_exist():
     }
 
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/known-limits.md"])
+def test_pages_that_say_what_is_built_name_every_kind(page):
+    """A kind that was added is not still said to be missing."""
+    text = (ROOT / page).read_text()
+
+    assert [kind.name for kind in KINDS if not re.search(rf"\b{kind.name}\b", text)] == []
