@@ -78,6 +78,8 @@ class Stream:
     held: dict[str, str] = field(default_factory=dict)
     """Versions of secrets that the proxy says it has; a name is here once it was asked for."""
     certificates: dict[str, Certificate] = field(default_factory=dict)
+    certified: tuple[Proxy, Issuing | None] | None = None
+    """What its certificates were found right for; None: they have to be looked at."""
     joining: bool = False
     """Its Envoy has just started and does not listen yet."""
     rejections: dict[str, str] = field(default_factory=dict)
@@ -331,6 +333,14 @@ class Streams:
     async def _certify(self, stream: Stream, state: MeshState, proxy: Proxy) -> None:
         """Make sure that every certificate the proxy asked for exists and is fresh."""
         now = self._clock()
+        basis, known = (proxy, state.issuing), stream.certified
+        if (
+            known is not None
+            and known[0] is basis[0]
+            and known[1] is basis[1]
+            and all(now < certificate.renew_at for certificate in stream.certificates.values())
+        ):
+            return
         wanted: dict[str, Certificate] = {}
         identity = names.identity_secret(stream.key.mesh)
         if identity in stream.held and state.issuing is not None:
@@ -348,6 +358,8 @@ class Streams:
                 stream.held[names.ADMIN_SECRET],
                 now,
             )
+        # While new roots spread, a certificate may be the present one only for now.
+        stream.certified = None if stream.key.mesh in self._spreading else basis
         if wanted == stream.certificates:
             return
         for name, certificate in wanted.items():
@@ -468,6 +480,7 @@ class Streams:
     def _asked_for(self, stream: Stream, wanted: frozenset[str], held: object) -> bool:
         """Note which secrets the proxy asks for; one asked for again was lost and must be made again."""
         versions = held if isinstance(held, dict) else dict(held)  # type: ignore[call-overload]
+        stream.certified = None
         for name in wanted:
             stream.held[name] = versions.get(name, "")
             certificate = stream.certificates.get(name)

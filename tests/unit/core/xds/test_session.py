@@ -332,6 +332,20 @@ def test_all_of_a_refused_response_is_sent_again_with_the_next_change(proxy):
     assert proxy.session.in_sync()
 
 
+def test_two_refusals_in_a_row_are_both_undone(proxy):
+    """What the proxy applied of the first refused response is not forgotten over the second."""
+    connected(proxy, services("a", "b"))
+    same = dict.fromkeys("ab", 1)
+    [first] = responses(proxy.want(desired(layer(same, same, {"a": "bad", "b": 2}))))
+    proxy.answer(LISTENER, first, "a is bad, b is applied")
+    [second] = responses(proxy.want(desired(layer(same, same, {"a": "worse"}))))
+    proxy.answer(LISTENER, second, "a is bad")
+
+    [mended] = settle(proxy, proxy.want(services("a", "b")))
+
+    assert mended == sent("LDS", "a", "b")
+
+
 def test_a_refused_addition_that_is_taken_back_is_removed(proxy):
     """Half of a refused response may be in use: what is not wanted any more is told as removed."""
     connected(proxy, services("a"))
