@@ -33,7 +33,9 @@ from kuma.cp.certificates.stored import CONTROL_PLANE_CA, ENVOY_ADMIN_CA, ensure
 from kuma.cp.config import Config, with_tls
 from kuma.cp.config.sections.tokens import MeshedValidator, Validator
 from kuma.cp.metrics import ControlPlaneCollector, Identity, LoopLag, delivery_histogram
+from kuma.cp.reconcile.addresses import Addresses
 from kuma.cp.reconcile.admin import EnvoyAdminClient
+from kuma.cp.reconcile.cleanup import Cleanup
 from kuma.cp.reconcile.identities import Identities
 from kuma.cp.reconcile.insights import Insights
 from kuma.cp.reconcile.inspection import Inspection
@@ -138,7 +140,7 @@ class _ControlPlane:
         await self._create_defaults(config, security)
         this_cluster = await cluster_id(self._store, new_id=_new_id, now=utc_now())
 
-        meshes = Meshes(self._store, security.authorities)
+        meshes = Meshes(self._store, security.authorities, Addresses(config.general.dns_cache_ttl))
         meshes.observe(security.keys.observe)
         meshes.observe(security.authorities.observe)
         registry = _registry()
@@ -159,7 +161,7 @@ class _ControlPlane:
             flush_interval=config.xds_server.dataplane_status_flush_interval,
             limit=config.metrics.dataplane.subscription_limit,
         )
-        await insights.close_stale()
+        away = await insights.close_stale()
         registration = Registration(
             self._store,
             resources,
@@ -168,6 +170,7 @@ class _ControlPlane:
             require_token=config.dp_server.authn.dp_proxy.type != "none",
             deregistration_delay=config.xds_server.dataplane_deregistration_delay,
         )
+        registration.expect(away)
         health = self._health(config, meshes, registration)
         lag = LoopLag()
         registry.register(
@@ -207,10 +210,12 @@ class _ControlPlane:
 
         async with asyncio.TaskGroup() as group:
             self._start(group, "meshes", meshes.run())
+            self._start(group, "names of dataplanes", meshes.follow_names())
             await meshes.ready.wait()
             self._start(group, "insights", insights.run())
             self._start(group, "registration", registration.run())
             self._start(group, "streams", streams.run())
+            self._start(group, "cleanup", self._cleanup(config).run())
             self._start(group, "change log", self._trim(config))
             self._start(group, "event loop lag", _watch_lag(lag))
             self._start(group, "dp server", dataplanes.run())
@@ -322,6 +327,9 @@ class _ControlPlane:
             unhealthy_threshold=checks.unhealthy_threshold,
         )
         return HdsServer(self._store, meshes, registration, utc_now, defaults)
+
+    def _cleanup(self, config: Config) -> Cleanup:
+        return Cleanup(self._store, utc_now, config.runtime.universal.dataplane_cleanup_age)
 
     def _check_ports(self, config: Config) -> None:
         api = config.api_server

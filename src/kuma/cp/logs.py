@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from logging import LogRecord
@@ -91,8 +92,14 @@ def configure(general: str, levels: LogLevels, *, file: LogFile | None = None, s
             raise structlog.DropEvent
         return event
 
+    def explain(sink: _Sink, _: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """The whole trace of an unexpected failure is for the debug level; else where and what it was."""
+        if event.get("exc_info") and not levels.allows(sink.component, logging.DEBUG, threshold):
+            event["failure"] = _failure(event.pop("exc_info"))
+        return event
+
     structlog.configure(
-        processors=[drop_hidden, structlog.processors.format_exc_info, _line],
+        processors=[drop_hidden, explain, structlog.processors.format_exc_info, _line],
         wrapper_class=structlog.make_filtering_bound_logger(0),
         logger_factory=lambda *names: _Sink(output, names[0] if names else "kuma-cp"),
         cache_logger_on_first_use=False,
@@ -108,6 +115,18 @@ def _line(sink: _Sink, method: str, event: MutableMapping[str, Any]) -> str:
     if event:
         parts.append(_facts(event))
     return "\t".join(parts) + (f"\n{exception}" if exception else "")
+
+
+def _failure(found: object) -> str:
+    """An exception in one line: what it is, and the line of ours it came from."""
+    error = found if isinstance(found, BaseException) else sys.exc_info()[1]
+    if error is None:
+        return "unknown"
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name})" if frames else ""
+    return f"{error!r}{where}"
 
 
 def _facts(event: Mapping[str, Any]) -> str:

@@ -61,6 +61,11 @@ def specifier(dataplane: Dataplane, admin: AdminView | None, defaults: ProbeDefa
     return result
 
 
+def admin_is_well(report: EndpointHealthResponse) -> bool:
+    """Whether a report finds nothing wrong with the proxy itself; one without an admin interface counts as well."""
+    return _by_cluster(report).get(names.ADMIN, True)
+
+
 def found_health(dataplane: Dataplane, report: EndpointHealthResponse) -> dict[int, bool]:
     """
     Which inbounds (by port) a report says to be well or not; those it does not speak of are left out.
@@ -68,14 +73,7 @@ def found_health(dataplane: Dataplane, report: EndpointHealthResponse) -> dict[i
     An inbound without a probe is as well as the proxy itself: it comes back when the proxy does, and is left out
     while nothing is wrong with it.
     """
-    healthy = {
-        cluster.cluster_name: all(
-            endpoint.health_status == HEALTHY
-            for locality in cluster.locality_endpoints_health
-            for endpoint in locality.endpoints_health
-        )
-        for cluster in report.cluster_endpoints_health
-    }
+    healthy = _by_cluster(report)
     inbounds = facts.networking(dataplane).inbound
     if not healthy.get(names.ADMIN, True):
         return {inbound.port: False for inbound in inbounds}
@@ -88,6 +86,17 @@ def found_health(dataplane: Dataplane, report: EndpointHealthResponse) -> dict[i
         elif names.ADMIN in healthy and facts.is_unready(inbound):
             found[inbound.port] = True
     return found
+
+
+def _by_cluster(report: EndpointHealthResponse) -> dict[str, bool]:
+    return {
+        cluster.cluster_name: all(
+            endpoint.health_status == HEALTHY
+            for locality in cluster.locality_endpoints_health
+            for endpoint in locality.endpoints_health
+        )
+        for cluster in report.cluster_endpoints_health
+    }
 
 
 def _check(probe: ServiceProbe | None, defaults: ProbeDefaults) -> HealthCheck:

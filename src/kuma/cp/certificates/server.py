@@ -39,7 +39,7 @@ from kuma.cp.ca.authority import (
 )
 from kuma.cp.certificates.stored import CONTROL_PLANE_CA
 
-LEAF_LIFETIME: Final = timedelta(days=365)
+LEAF_LIFETIME: Final = timedelta(days=3650)
 CERT_FILE: Final = "kuma-cp.crt"
 KEY_FILE: Final = "kuma-cp.key"
 CA_FILE: Final = "ca.crt"

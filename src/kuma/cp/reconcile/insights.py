@@ -25,6 +25,8 @@ NEWS_PAUSE: Final = 0.1
 """Seconds that news may wait for more news to be written with."""
 _COUNTED: Final = {CLUSTER: "cds", ENDPOINT: "eds", LISTENER: "lds", ROUTE: "rds"}
 _MAX_MESSAGE: Final = 4096
+_REGISTERED: Final = "registeredByProxy"
+"""In an insight's metadata: the Dataplane was written by its proxy, and is removed with it."""
 Clock = Callable[[], datetime]
 
 log = structlog.get_logger("insights")
@@ -72,6 +74,7 @@ class Observation:
     connected: datetime
     versions: Mapping[str, Any]
     tell: Tell
+    registered: bool = False
     disconnected: datetime | None = None
     updated: datetime | None = None
     counters: dict[str, _Counter] = field(default_factory=dict)
@@ -187,10 +190,10 @@ class Insights:
         self._news = asyncio.Event()
         self._earlier: dict[Key, tuple[list[dict[str, Any]], dict[str, Any] | None]] = {}
 
-    def open(self, key: Key, stream: str, versions: Mapping[str, Any]) -> Observation:
-        """Begin to observe a stream; ``key`` is that of the Dataplane."""
+    def open(self, key: Key, stream: str, versions: Mapping[str, Any], *, registered: bool = False) -> Observation:
+        """Begin to observe a stream; ``key`` is that of the Dataplane, ``registered`` tells that it came with it."""
         plain = json.loads(json.dumps(versions, default=dict))
-        made = Observation(key, stream, self._instance, self._clock(), plain, self._tell)
+        made = Observation(key, stream, self._instance, self._clock(), plain, self._tell, registered)
         self._tell(made, urgent=True)
         return made
 
@@ -208,14 +211,18 @@ class Insights:
         finally:
             await self.flush()
 
-    async def close_stale(self) -> None:
+    async def close_stale(self) -> tuple[Key, ...]:
         """
         Mark streams as ended that an earlier run of this control plane left open.
 
         Only for stores that belong to one instance; what is connected will say so again.
+
+        Returns:
+            The Dataplanes among them that came with their proxy, and go with it if it does not come back.
         """
         now = timestamp(self._clock())
         batch: list[Put] = []
+        registered: list[Key] = []
         for record in await self._store.list("DataplaneInsight"):
             spec = json.loads(record.spec)
             stale = [one for one in spec.get("subscriptions", ()) if "disconnectTime" not in one]
@@ -223,8 +230,11 @@ class Insights:
                 subscription["disconnectTime"] = now
             if stale:
                 batch.append(_put(record.key, spec, record.owner))
+                if spec.get("metadata", {}).get(_REGISTERED):
+                    registered.append(Key("Dataplane", record.key.mesh, record.key.name))
         if batch:
             await self._store.write(batch, author=CONTROL_PLANE, now=self._clock())
+        return tuple(registered)
 
     async def flush(self) -> None:
         """Write what waits."""
@@ -263,6 +273,8 @@ class Insights:
             mtls = observation.mtls and {**observation.mtls, "certificateRegenerations": regenerations}
         if mtls is not None:
             spec["mTLS"] = mtls
+        if observation.registered:
+            spec["metadata"] = {_REGISTERED: True}
         if observation.disconnected is not None:
             # The proxy's next stream may be in the same batch.
             self._earlier[key] = (self._kept(spec["subscriptions"]), mtls)

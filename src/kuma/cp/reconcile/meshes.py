@@ -30,6 +30,7 @@ from kuma.core.snapshot.proxy import Proxy, proxy_of
 from kuma.core.xds.view import TlsMode
 from kuma.cp.ca.authorities import Authorities, Backend
 from kuma.cp.ca.backends import backend_of, backends_of
+from kuma.cp.reconcile.addresses import Addresses
 from kuma.cp.store.decoding import resource_of
 from kuma.cp.store.port import Change, Record, Store
 
@@ -68,8 +69,10 @@ Listener = Callable[[str, MeshState | None], None]
 class Meshes:
     """See the module. ``listen`` to hear of every new snapshot; a mesh that is gone is told as None."""
 
-    def __init__(self, store: Store, authorities: Authorities) -> None:
+    def __init__(self, store: Store, authorities: Authorities, addresses: Addresses) -> None:
         self._store = store
+        self._addresses = addresses
+        self._taking = asyncio.Lock()
         self._authorities = authorities
         self._states: dict[str, MeshState] = {}
         self._listeners: list[Listener] = []
@@ -138,7 +141,19 @@ class Meshes:
                 await self._take({change.key: change.after for change in changes}, changes[-1].revision)
                 await asyncio.sleep(max(0.0, CHURN_PAUSE - (loop.time() - started)))
 
+    async def follow_names(self) -> None:
+        """Keep the addresses of Dataplanes that are DNS names up to date, until cancelled."""
+
+        async def moved(keys: frozenset[Key]) -> None:
+            await self._take({key: await self._store.find(key) for key in keys}, self._revision)
+
+        await self._addresses.run(moved)
+
     async def _take(self, latest: Mapping[Key, Record | None], revision: int) -> None:
+        async with self._taking:
+            await self._bring(latest, revision)
+
+    async def _bring(self, latest: Mapping[Key, Record | None], revision: int) -> None:
         """Bring the snapshots of all meshes concerned to a revision; None stands for a record that is gone."""
         by_mesh: dict[str, list[tuple[Key, Record | None]]] = defaultdict(list)
         for key, found in latest.items():
@@ -151,7 +166,7 @@ class Meshes:
                 # One mesh's fault must not stop the others; its proxies keep what they have.
                 log.exception("mesh kept as it was", mesh=mesh)
         async with self._advanced:
-            self._revision = revision
+            self._revision = max(self._revision, revision)
             self._advanced.notify_all()
 
     async def _take_mesh(self, mesh: str, items: list[tuple[Key, Record | None]], revision: int) -> None:
@@ -177,7 +192,7 @@ class Meshes:
                 return
             changes = completed
         before = state.snapshot
-        state.snapshot = before.apply(changes, revision, _now())
+        state.snapshot = before.apply(changes, max(revision, before.revision), _now())
         self.published += 1
         self._tell(mesh, state)
 
@@ -217,7 +232,7 @@ class Meshes:
         for key, record in items:
             try:
                 if key.kind == "Dataplane":
-                    proxies[key.name] = None if record is None else proxy_of(resource_of(record))
+                    proxies[key.name] = self._proxy(key, record)
                 elif key.kind == "DataplaneInsight":
                     issued[key.name] = record is not None and _accepts_tls(record)
                 elif BY_NAME[key.kind].policy is not None:
@@ -232,6 +247,14 @@ class Meshes:
                 )
         policies = {kind: tuple(state.policies[kind].values()) for kind in touched}
         return Changes(proxies, policies, issued)
+
+    def _proxy(self, key: Key, record: Record | None) -> Proxy | None:
+        """A Dataplane as its mesh sees it; None when it is gone, or has no address yet."""
+        if record is None:
+            self._addresses.forget(key)
+            return None
+        resource = self._addresses.resolved(resource_of(record))
+        return None if resource is None else proxy_of(resource)
 
     def _tell(self, mesh: str, state: MeshState | None) -> None:
         for listener in self._listeners:

@@ -8,7 +8,7 @@ deleted after a delay, unless the proxy came back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -29,6 +29,7 @@ from kuma.cp.store.port import CONTROL_PLANE, Author, Delete, Store
 from kuma.cp.tokens.verifier import TokenVerifier
 
 _MAX_DELETED_AT_ONCE: Final = 500
+ENVOY_RETRY_SECONDS: Final = 30.0
 META_FIELDS: Final = ("type", "mesh", "name", "labels", "creationTime", "modificationTime", "kri")
 """Fields of a document that are not part of a legacy kind's spec."""
 Clock = Callable[[], datetime]
@@ -146,6 +147,16 @@ class Registration:
             if admitted.registered:
                 self._leaving[admitted.key] = asyncio.get_running_loop().time() + self._delay
                 self._left.set()
+
+    def expect(self, keys: Iterable[Key]) -> None:
+        """
+        Proxies that were connected when the control plane went away: those that do not come back are removed.
+
+        They are given time to notice: Envoy tries again at most ``ENVOY_RETRY_SECONDS`` apart.
+        """
+        until = asyncio.get_running_loop().time() + self._delay + ENVOY_RETRY_SECONDS
+        self._leaving.update(dict.fromkeys(keys, until))
+        self._left.set()
 
     async def run(self) -> None:
         """Delete the Dataplanes of proxies that stayed away, until cancelled."""

@@ -46,7 +46,9 @@ class Hds(Section):
 
     enabled: bool = setting(True)
     interval: timedelta = setting(timedelta(seconds=5))
-    refresh_interval: timedelta = setting(timedelta(seconds=10))
+    refresh_interval: timedelta = setting(
+        timedelta(seconds=10), inert="a proxy is told what to probe when that changes"
+    )
     check_defaults: HealthCheck = section(HealthCheck, env="CHECK_")
 
 
@@ -55,7 +57,9 @@ class DpServer(TlsServer):
 
     port: Port = setting(5678)
     read_header_timeout: timedelta = setting(timedelta(seconds=5))
-    graceful_shutdown_timeout: timedelta = setting(timedelta(seconds=10))
+    graceful_shutdown_timeout: timedelta = setting(
+        timedelta(seconds=10), inert="streams are closed at once, and proxies keep what they have"
+    )
     authn: DpAuthn = section(DpAuthn)
     hds: Hds = section(Hds)
 
@@ -72,7 +76,7 @@ class BootstrapParams(Section):
     xds_port: Port = setting(0)
     xds_connect_timeout: timedelta = setting(timedelta(seconds=1))
     xds_grpc_max_receive_message_bytes: Count = setting(4_194_304)
-    corefile_template_path: str = setting("")
+    corefile_template_path: str = setting("", inert="DNS is not built yet")
 
 
 class BootstrapServer(Section):
@@ -84,9 +88,13 @@ class BootstrapServer(Section):
 class XdsServer(Section):
     """``xdsServer``."""
 
-    dataplane_configuration_refresh_interval: timedelta = setting(timedelta(seconds=1))
+    dataplane_configuration_refresh_interval: timedelta = setting(
+        timedelta(seconds=1), inert="changes are pushed when they happen"
+    )
     dataplane_status_flush_interval: timedelta = setting(timedelta(seconds=10))
-    nack_backoff: timedelta = setting(timedelta(seconds=5))
+    nack_backoff: timedelta = setting(
+        timedelta(seconds=5), inert="what a proxy refused is not sent again until it changes"
+    )
     dataplane_deregistration_delay: timedelta = setting(
         timedelta(seconds=10), env="KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY"
     )

@@ -27,11 +27,21 @@ class General(TlsServer):
 
     dns_cache_ttl: timedelta = setting(timedelta(seconds=10), wire="dnsCacheTTL")
     work_dir: str = setting("")
-    resilient_component_base_backoff: timedelta = setting(timedelta(seconds=5))
-    resilient_component_max_backoff: timedelta = setting(timedelta(minutes=1))
-    cert_generation_base_backoff: timedelta = setting(timedelta(seconds=5))
-    cert_generation_max_backoff: timedelta = setting(timedelta(minutes=5))
-    cert_generation_circuit_breaker_min_proxies: Count = setting(10)
+    resilient_component_base_backoff: timedelta = setting(
+        timedelta(seconds=5), inert="parts of the control plane are not restarted one by one"
+    )
+    resilient_component_max_backoff: timedelta = setting(
+        timedelta(minutes=1), inert="parts of the control plane are not restarted one by one"
+    )
+    cert_generation_base_backoff: timedelta = setting(
+        timedelta(seconds=5), inert="a certificate that could not be issued is tried again every 5 s"
+    )
+    cert_generation_max_backoff: timedelta = setting(
+        timedelta(minutes=5), inert="a certificate that could not be issued is tried again every 5 s"
+    )
+    cert_generation_circuit_breaker_min_proxies: Count = setting(
+        10, inert="a certificate that could not be issued is tried again every 5 s"
+    )
 
 
 class Defaults(Section):
@@ -52,7 +62,7 @@ class Reports(Section):
 class EventBus(Section):
     """``eventBus``."""
 
-    buffer_size: Count = setting(100)
+    buffer_size: Count = setting(100, inert="no event is ever dropped")
 
 
 class Catalog(Section):
@@ -72,5 +82,5 @@ class InterCpServer(TlsLimits):
 class InterCp(Section):
     """``interCp``: traffic between replicas of the control plane."""
 
-    catalog: Catalog = section(Catalog)
-    server: InterCpServer = section(InterCpServer)
+    catalog: Catalog = section(Catalog, inert="replicas are not built yet")
+    server: InterCpServer = section(InterCpServer, inert="replicas are not built yet")

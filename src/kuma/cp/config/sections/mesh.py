@@ -52,7 +52,9 @@ INTERNAL_CIDRS = (
 class Policies(Section):
     """``policies``."""
 
-    plugin_policies_enabled: tuple[str, ...] = setting(POLICIES, env="KUMA_PLUGIN_POLICIES_ENABLED")
+    plugin_policies_enabled: tuple[str, ...] = setting(
+        POLICIES, env="KUMA_PLUGIN_POLICIES_ENABLED", inert="every policy that is built is enabled"
+    )
 
 
 class StatusIntervals(Section):
@@ -69,7 +71,7 @@ class CoreResources(Section):
     """``coreResources``."""
 
     enabled: tuple[str, ...] = setting(CORE_RESOURCES)
-    status: StatusIntervals = section(StatusIntervals)
+    status: StatusIntervals = section(StatusIntervals, inert="these kinds are not built yet")
 
 
 class AddressPool(Section):
@@ -81,10 +83,16 @@ class AddressPool(Section):
 class Ipam(Section):
     """``ipam``."""
 
-    mesh_service: AddressPool = section(partial(AddressPool, cidr="241.0.0.0/8"))
-    mesh_external_service: AddressPool = section(partial(AddressPool, cidr="242.0.0.0/8"))
-    mesh_multi_zone_service: AddressPool = section(partial(AddressPool, cidr="243.0.0.0/8"))
-    allocation_interval: timedelta = setting(timedelta(seconds=5))
+    mesh_service: AddressPool = section(
+        partial(AddressPool, cidr="241.0.0.0/8"), inert="addresses of services are not built yet"
+    )
+    mesh_external_service: AddressPool = section(
+        partial(AddressPool, cidr="242.0.0.0/8"), inert="addresses of services are not built yet"
+    )
+    mesh_multi_zone_service: AddressPool = section(
+        partial(AddressPool, cidr="243.0.0.0/8"), inert="addresses of services are not built yet"
+    )
+    allocation_interval: timedelta = setting(timedelta(seconds=5), inert="addresses of services are not built yet")
     known_internal_cidrs: tuple[str, ...] = setting(INTERNAL_CIDRS, wire="knownInternalCIDRs")
 
 
@@ -98,18 +106,18 @@ class LabelPropagation(Section):
 class MeshServices(Section):
     """``meshService``; a generation interval of 0 disables generation."""
 
-    generation_interval: timedelta = setting(timedelta(seconds=2))
-    deletion_grace_period: timedelta = setting(timedelta(hours=1))
-    label_propagation: LabelPropagation = section(LabelPropagation)
+    generation_interval: timedelta = setting(timedelta(seconds=2), inert="MeshService resources are not built yet")
+    deletion_grace_period: timedelta = setting(timedelta(hours=1), inert="MeshService resources are not built yet")
+    label_propagation: LabelPropagation = section(LabelPropagation, inert="MeshService resources are not built yet")
 
 
 class DnsServer(Section):
     """``dnsServer``."""
 
-    domain: str = setting("mesh")
+    domain: str = setting("mesh", inert="DNS is not built yet")
     cidr: str = setting("240.0.0.0/4", wire="CIDR")
-    service_vip_enabled: bool = setting(True)
-    service_vip_port: Port = setting(80)
+    service_vip_enabled: bool = setting(True, inert="DNS is not built yet")
+    service_vip_port: Port = setting(80, inert="DNS is not built yet")
 
 
 class KdsEventBasedWatchdog(Section):
@@ -124,12 +132,12 @@ class KdsEventBasedWatchdog(Section):
 class Experimental(Section):
     """``experimental``; delta xDS is on, unlike Kuma."""
 
-    kube_outbounds_as_vips: bool = setting(True, wire="kubeOutboundsAsVIPs")
+    kube_outbounds_as_vips: bool = setting(True, wire="kubeOutboundsAsVIPs", inert="Kubernetes is not built yet")
     use_tag_first_virtual_outbound_model: bool = setting(False, inert="addresses of services are kept in one form")
     ingress_tag_filters: tuple[str, ...] = setting((), inert="there is no zone ingress")
     kds_event_based_watchdog: KdsEventBasedWatchdog = section(KdsEventBasedWatchdog, inert=_NO_GLOBAL)
-    auto_reachable_services: bool = setting(False)
-    sidecar_containers: bool = setting(True)
+    auto_reachable_services: bool = setting(False, inert="reachability by permission is not built yet")
+    sidecar_containers: bool = setting(True, inert="Kubernetes is not built yet")
     delta_xds: bool = setting(True)
-    inbound_tags_disabled: bool = setting(False)
-    expose_zone_proxy_metrics: bool = setting(False)
+    inbound_tags_disabled: bool = setting(False, inert="MeshService resources are not built yet")
+    expose_zone_proxy_metrics: bool = setting(False, inert="zone proxies are not built yet")

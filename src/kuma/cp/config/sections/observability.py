@@ -23,7 +23,7 @@ class Diagnostics(TlsServer):
     """``diagnostics``."""
 
     server_port: Port = setting(5680)
-    debug_endpoints: bool = setting(False)
+    debug_endpoints: bool = setting(False, inert="there are no Go profiles")
     tls_enabled: bool = setting(False)
 
 
@@ -47,16 +47,16 @@ class MeshMetrics(Section):
 
     min_resync_timeout: timedelta = setting(timedelta(0), deprecated="use metrics.mesh.minResyncInterval instead")
     max_resync_timeout: timedelta = setting(timedelta(0), deprecated="use metrics.mesh.fullResyncInterval instead")
-    buffer_size: Count = setting(1000)
+    buffer_size: Count = setting(1000, inert="insights are computed when they are read")
     min_resync_interval: timedelta = setting(timedelta(seconds=1))
-    full_resync_interval: timedelta = setting(timedelta(seconds=20))
-    event_processors: Count = setting(1)
+    full_resync_interval: timedelta = setting(timedelta(seconds=20), inert="insights are computed when they are read")
+    event_processors: Count = setting(1, inert="insights are computed when they are read")
 
 
 class ControlPlaneMetrics(Section):
     """``metrics.controlPlane``."""
 
-    report_resources_count: bool = setting(True)
+    report_resources_count: bool = setting(True, inert="resources are not counted in metrics yet")
 
 
 class MetricsOpenTelemetry(Section):

@@ -24,8 +24,10 @@ class UniversalRuntime(Section):
     """``runtime.universal``."""
 
     dataplane_cleanup_age: timedelta = setting(timedelta(hours=72))
-    zone_resource_cleanup_age: timedelta = setting(timedelta(hours=72))
-    vip_refresh_interval: timedelta = setting(timedelta(milliseconds=500))
+    zone_resource_cleanup_age: timedelta = setting(timedelta(hours=72), inert="zone proxies are not built yet")
+    vip_refresh_interval: timedelta = setting(
+        timedelta(milliseconds=500), inert="addresses of services are not built yet"
+    )
     spire: Spire = section(Spire)
     workload: Workload = section(Workload)
 

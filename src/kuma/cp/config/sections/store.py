@@ -101,6 +101,6 @@ class Store(Section):
     sqlite: SqliteStore = section(SqliteStore)
     encryption: Encryption = section(Encryption)
     change_log: ChangeLog = section(ChangeLog)
-    cache: Cache = section(Cache)
-    upsert: Upsert = section(Upsert)
+    cache: Cache = section(Cache, inert="nothing is cached that could be old")
+    upsert: Upsert = section(Upsert, inert="a write that lost against another is tried again at once")
     unsafe_delete: bool = setting(False)

@@ -87,7 +87,9 @@ class AdsServer:
             log.info("proxy disconnected", mesh=node.mesh, dataplane=node.name, address=scope.client)
 
     def _stream(self, session: Session, admitted: Admitted, node: ProxyNode, peer: str) -> Stream:
-        observation = self._insights.open(admitted.key, f"{self._instance}-{next(self._ids)}", node.versions)
+        observation = self._insights.open(
+            admitted.key, f"{self._instance}-{next(self._ids)}", node.versions, registered=admitted.registered
+        )
         return Stream(admitted.key, session, self._traits(node), observation, peer, admitted.revision)
 
     async def _run(

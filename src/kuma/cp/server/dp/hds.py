@@ -18,7 +18,7 @@ from kuma.core.model.codec import decode_spec, encode_spec
 from kuma.core.model.resource import Key
 from kuma.core.resources.dataplane import facts
 from kuma.core.snapshot.proxy import Proxy
-from kuma.core.xds.health import ProbeDefaults, found_health, specifier
+from kuma.core.xds.health import ProbeDefaults, admin_is_well, found_health, specifier
 from kuma.core.xds.node import ProxyNode
 from kuma.core.xds.view import AdminView
 from kuma.cp.reconcile.meshes import Meshes, MeshState
@@ -45,6 +45,8 @@ class _Watched:
 
     key: Key
     proxy: Proxy | None = None
+    seen_well: bool = False
+    """Envoy's admin interface answered once. Before that it only says that Envoy is still starting."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -114,6 +116,9 @@ class HdsServer:
         async for message in incoming:
             request = _parse(message)
             if request.HasField("endpoint_health_response") and watched.proxy is not None:
+                watched.seen_well = watched.seen_well or admin_is_well(request.endpoint_health_response)
+                if not watched.seen_well:
+                    continue
                 spec = watched.proxy.resource.spec
                 if facts.with_health(spec, found_health(spec, request.endpoint_health_response)) is not spec:
                     await self._take(watched.key, request.endpoint_health_response)
