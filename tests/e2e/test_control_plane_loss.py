@@ -109,7 +109,8 @@ def test_kill_loses_no_key_and_no_token(lab: Lab):
     assert control_plane.api.get("/")["clusterId"] == index["clusterId"]
 
 
-def test_proxy_that_went_meanwhile_is_shown_offline(lab: Lab):
+@pytest.mark.timeout(120)
+def test_proxy_that_went_meanwhile_is_shown_offline_and_then_removed(lab: Lab):
     """A proxy that dies while the control plane is away is Offline when it is back, and others are not."""
     control_plane = lab.own_control_plane({"KUMA_XDS_DATAPLANE_DEREGISTRATION_DELAY": "1s"})
     gone, there = lab.proxy("gone").start(), lab.proxy("there").start()
@@ -123,6 +124,10 @@ def test_proxy_that_went_meanwhile_is_shown_offline(lab: Lab):
     assert "Offline" in next(
         (line for line in control_plane.kumactl("inspect", "dataplanes").splitlines() if " gone " in line), "Offline"
     )
+    path = "/meshes/default/dataplanes/gone"
+    removed = "it is removed once every proxy had time to come back"
+    wait_until(lambda: control_plane.api.request("GET", path).status == 404, removed, seconds=60)
+    assert control_plane.api.request("GET", "/meshes/default/dataplanes/there").status == 200
 
 
 def test_sigterm_ends_the_control_plane_in_time_and_keeps_proxies(lab: Lab):

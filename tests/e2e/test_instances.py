@@ -37,6 +37,19 @@ def test_two_instances_share_the_calls(lab):
     assert 20 <= answers.count("backend-1") <= 40
 
 
+def test_an_instance_may_be_addressed_by_its_host_name(lab):
+    """A Dataplane with a DNS name as its address is resolved; Envoy gets an IP address."""
+    lab.mesh(documents.mesh("named"))
+    application = lab.http("backend-1")
+    lab.service("backend-1", application, "http", service="backend", mesh="named", address="localhost").start()
+    caller = lab.proxy("caller", mesh="named", calls=["backend"]).start()
+
+    wait_until(lambda: clients.http1(caller.outbound("backend")) == "backend-1", "the service answers")
+
+    shown = lab.control_plane.api.get("/meshes/named/dataplanes/backend-1")
+    assert shown["networking"]["address"] == "localhost"
+
+
 def test_instance_joins_and_leaves_under_load_and_no_call_fails(lab):
     """A second instance takes part soon after it starts; when it drains and ends, no call fails."""
     lab.mesh(documents.mesh("moving"))

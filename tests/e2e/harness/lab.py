@@ -99,11 +99,12 @@ class Lab:
         probe: bool = False,
         drain: str = "1s",
         token: str | None = None,
+        address: str = "127.0.0.1",
         copy: str = "",
     ) -> Proxy:
         """A proxy, not started, in front of an application."""
         inbound = Inbound(service, protocol, free_port(), application.port, probe=probe)
-        return self.proxy(name, mesh=mesh, inbounds=[inbound], drain=drain, token=token, copy=copy)
+        return self.proxy(name, mesh=mesh, inbounds=[inbound], drain=drain, token=token, address=address, copy=copy)
 
     def look_again(self) -> None:
         """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
 
@@ -148,6 +150,16 @@ class Proxy:
     def kill(self) -> None:
         """``kill -9`` of kuma-dp; Envoy ends with it."""
         self.program.kill()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Its Envoy does nothing meanwhile, as on a host that is overloaded."""
+        pid = self.envoy_pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def close(self) -> None:
         if self._program:

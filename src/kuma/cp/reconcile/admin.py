@@ -56,7 +56,9 @@ class EnvoyAdminClient:
             raise BadRequest(f'the proxy "{name}" is not connected to this control plane')
         if stream.traits.admin is None:
             raise BadRequest(f'the proxy "{name}" has no admin interface: it was started with admin port 0')
-        address = facts.networking(dataplane.spec).address
+        # The plan has the address that the proxy listens on; what a user wrote may be a DNS name.
+        known = stream.plan.proxy.resource if stream.plan is not None else dataplane
+        address = facts.networking(known.spec).address
         try:
             return await self._get(stream.traits.admin, address, path)
         except (httpx2.HTTPError, OSError) as error:

@@ -46,10 +46,9 @@ from kuma.cp.reconcile.meshes import Issuing, Meshes, MeshState
 
 _TURN_SECONDS: Final = 0.005
 """How long streams are brought up to date before other tasks get their turn."""
+_PAUSES: Final = (3, 6, 12)
+"""How many times as long as a round over the streams the pause after it is: once, then while changes keep coming."""
 _LONGEST_PAUSE: Final = 1.0
-_PAUSES: Final = 3
-"""While changes keep coming, the pause between two rounds over the streams is so many times as long as the last round,
-but no longer than the above."""
 _RETRY_SECONDS: Final = 5.0
 _SERVING: Final = (names.LISTENER, names.CLUSTER)
 """The types without which a proxy takes no traffic."""
@@ -262,6 +261,7 @@ class Streams:
         self._changed.set()
 
     async def _follow_meshes(self) -> None:
+        crowded = 0
         while True:
             await self._changed.wait()
             self._note_listening()
@@ -272,7 +272,9 @@ class Streams:
                 await self._bring_up_to_date(mesh)
             # When a thousand proxies join, each changes endpoints for all others: let changes gather, or telling them
             # takes all the time there is.
-            await asyncio.sleep(min(_LONGEST_PAUSE, _PAUSES * (perf_counter() - began)))
+            pause = _PAUSES[min(crowded, len(_PAUSES) - 1)] * (perf_counter() - began)
+            await asyncio.sleep(min(_LONGEST_PAUSE, pause))
+            crowded = crowded + 1 if self._changed.is_set() else 0
 
     async def _bring_up_to_date(self, mesh: str) -> None:
         state = self._meshes.state(mesh)
