@@ -7,13 +7,15 @@ endpoint change?", and the same holds for destinations and for the policies of e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 from kuma.core.model.labels import SERVICE_TAG
 from kuma.core.model.resource import Resource
+from kuma.core.policies import BY_KIND
+from kuma.core.policies._kit.contract import Policy
 from kuma.core.policies._kit.match import in_priority_order, is_shadow
 from kuma.core.snapshot.proxy import Offer, Proxy
 from kuma.core.xds import names, tls
@@ -89,6 +91,8 @@ class MeshSnapshot:
             draft.put_proxy(name, proxy)
         draft.put_issued(changes.issued)
         draft.put_joining(changes.joining)
+        policies = _with(self.policies, changes.policies)
+        draft.put_routes(policies)
         settings = self.settings
         if changes.settings is not None and changes.settings != settings:
             settings = changes.settings
@@ -98,7 +102,7 @@ class MeshSnapshot:
             revision=revision,
             known_at=known_at,
             trust=self.trust if settings.roots == self.settings.roots and self.revision else _trust(settings),
-            policies=_with(self.policies, changes.policies),
+            policies=policies,
             **draft.finish(settings),
         )
 
@@ -170,6 +174,14 @@ class _Draft:
         if after != present:
             self._joining = after
             self._touched.update(self._services_of((after ^ present) - gone))
+
+    def put_routes(self, policies: Mapping[str, tuple[Resource[Any], ...]]) -> None:
+        """Destinations that routing policies lead to are wanted like those of outbounds."""
+        for kind, after in policies.items():
+            before = self._base.policies.get(kind, ())
+            if after is not before and kind in BY_KIND:
+                self._wanted.subtract(_led_to(BY_KIND[kind], before))
+                self._wanted.update(_led_to(BY_KIND[kind], after))
 
     def _services_of(self, names_of_proxies: Iterable[str]) -> set[str]:
         proxies = self._proxies if self._proxies is not None else self._base.proxies
@@ -245,6 +257,13 @@ class _Draft:
                     added.add(tags)
                 wanted[tags] = total
         return wanted, added, dropped
+
+
+def _led_to(policy: Policy, resources: Iterable[Resource[Any]]) -> Iterator[Tags]:
+    if policy.destinations is not None:
+        for resource in resources:
+            for item in resource.spec.to:
+                yield from policy.destinations(item.default)
 
 
 def _destinations(

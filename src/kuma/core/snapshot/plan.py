@@ -7,10 +7,11 @@ outbounds, selected policies and traits form a class that is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from kuma.core.model.labels import SERVICE_TAG
 from kuma.core.model.resource import Resource
 from kuma.core.policies import POLICIES
 from kuma.core.policies._kit.build import Part, has_outbound_rules, inbound_rules, outbound_parts
@@ -24,7 +25,7 @@ from kuma.core.snapshot.mesh import Destination, MeshSnapshot
 from kuma.core.snapshot.proxy import RESERVED_INBOUND_PORT, Outbound, Proxy
 from kuma.core.xds.generate import Generator, Memory
 from kuma.core.xds.resources import EMPTY, Desired, Layer
-from kuma.core.xds.view import AdminView, InboundView, OutboundRules, OutboundsView, OutboundView, ProxyView
+from kuma.core.xds.view import AdminView, Backend, InboundView, OutboundRules, OutboundsView, OutboundView, ProxyView
 
 _NO_DESTINATION: Final = Destination("tcp", tls=False)
 _KAFKA: Final = "kafka"
@@ -124,6 +125,11 @@ class Planner:
         spoken = {policy.kind: has_outbound_rules(selected[policy.kind].policies) for policy in speaking}
         view: list[tuple[OutboundView, OutboundRules]] = []
         for outbound in outbounds:
+            service = dict(outbound.tags)[SERVICE_TAG]
+            towards = tuple(
+                (policy, self._towards(policy, selected[policy.kind].policies, service, spoken=spoken[policy.kind]))
+                for policy in speaking
+            )
             destination = snapshot.destinations.get(outbound.tags, _NO_DESTINATION)
             one = OutboundView(
                 snapshot.settings.name,
@@ -133,15 +139,9 @@ class Planner:
                 destination.protocol,
                 destination.tls,
                 traits.ipv6,
+                _backends(snapshot, towards, service),
             )
-            towards = tuple(
-                (
-                    policy.kind,
-                    self._towards(policy, selected[policy.kind].policies, one.service, spoken=spoken[policy.kind]),
-                )
-                for policy in speaking
-            )
-            view.append((one, OutboundRules(towards)))
+            view.append((one, OutboundRules(tuple((policy.kind, rules) for policy, rules in towards))))
         return tuple(view)
 
     def _outbounds(self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: dict[str, Selected]) -> Layer:
@@ -170,7 +170,7 @@ class Planner:
 
     def _merge(self, policy: Policy, parts: tuple[Part, ...]) -> Merged[Any] | None:
         def make() -> tuple[Merged[Any] | None, object]:
-            return merge(policy.conf, parts), parts
+            return merge(policy.conf, parts, policy.combine), parts
 
         return self._merged.recall((policy.kind, tuple((id(conf), key) for conf, key in parts)), make)[0]
 
@@ -179,6 +179,20 @@ class Planner:
             return inbound_rules(policy, selected), selected
 
         return self._inbound_rules.recall((policy.kind, tuple(map(id, selected))), make)[0]
+
+
+def _backends(
+    snapshot: MeshSnapshot, towards: Iterable[tuple[Policy, Towards[Any]]], service: str
+) -> tuple[Backend, ...]:
+    """The destinations that routing policies lead the traffic to a service to."""
+    wanted = {
+        tags
+        for policy, rules in towards
+        if policy.destinations is not None and (conf := rules.towards(service)) is not None
+        for tags in policy.destinations(conf)
+    }
+    known = ((tags, snapshot.destinations.get(tags, _NO_DESTINATION)) for tags in sorted(wanted))
+    return tuple(Backend(tags, destination.protocol, destination.tls) for tags, destination in known)
 
 
 def _policies(snapshot: MeshSnapshot, policy: Policy) -> tuple[Resource[Any], ...]:

@@ -110,7 +110,7 @@ class _Type:
     last_nonce: str = ""
     rejected: Desired | None = None
     refused: frozenset[str] = frozenset()
-    """The names in the rejected response: the proxy may have applied a part of them."""
+    """The names in responses rejected since the last accepted one: the proxy may have applied a part of them."""
     owed: set[str] = field(default_factory=set)
     """Names to send whether or not they changed."""
     leaving: dict[str, XdsResource] = field(default_factory=dict)
@@ -217,7 +217,7 @@ class Session:
                 self._warming.difference_update(flight.touched)
             yield Acked(state.url)
             return
-        state.rejected, state.refused = flight.desired, frozenset(flight.touched)
+        state.rejected, state.refused = flight.desired, state.refused.union(flight.touched)
         # What was refused is not waited for: one bad cluster or assignment must not hold up every listener.
         self._warming.difference_update(flight.touched if state.url in {CLUSTER, ENDPOINT} else ())
         yield Nacked(state.url, flight.version, error)

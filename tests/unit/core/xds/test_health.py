@@ -1,78 +1,67 @@
-"""What a proxy found out about itself and its applications becomes the health of its inbounds."""
-
-from __future__ import annotations
+from datetime import timedelta
 
 from kuma.core.model.codec import decode_json
-from kuma.core.resources.dataplane import facts
-from kuma.core.resources.dataplane.spec import Dataplane
-from kuma.core.xds import names
-from kuma.core.xds.health import found_health
-from kuma.envoy_api.envoy.config.core.v3.health_check_pb2 import HEALTHY, UNHEALTHY
-from kuma.envoy_api.envoy.service.health.v3.hds_pb2 import (
-    ClusterEndpointsHealth,
-    EndpointHealth,
-    EndpointHealthResponse,
-    LocalityEndpointsHealth,
-)
+from kuma.core.xds.health import ProbeDefaults, found_health, specifier
+from kuma.core.xds.view import AdminView
+from kuma.envoy_api.envoy.config.core.v3.health_check_pb2 import HEALTHY, TIMEOUT, UNHEALTHY
+from kuma.envoy_api.envoy.service.health.v3.hds_pb2 import EndpointHealthResponse
 
-PROBED, PLAIN = 10001, 10002
+ADMIN = "kuma:envoy:admin"
+VIEW = AdminView(9901, "127.0.0.1", "", 9902, b"")
 
 
-def proxy(*, plain: str = "Ready") -> Dataplane:
-    """A proxy with an inbound whose application is probed, and one without a probe."""
-    document = {
-        "networking": {
-            "address": "127.0.0.1",
-            "inbound": [
-                {"port": PROBED, "servicePort": 9001, "tags": {"kuma.io/service": "a"}, "serviceProbe": {"tcp": {}}},
-                {"port": PLAIN, "servicePort": 9002, "tags": {"kuma.io/service": "b"}, "state": plain},
-            ],
-        }
-    }
-    spec: Dataplane = decode_json("Dataplane", document)
-    return spec
+def dataplane(*inbounds):
+    """A Dataplane of inbounds as a user writes them."""
+    return decode_json("Dataplane", {"networking": {"address": "10.0.0.1", "inbound": list(inbounds)}})
 
 
-def report(**well: bool) -> EndpointHealthResponse:
-    """A report on the admin interface and on the probed application."""
-    clusters = {"admin": names.ADMIN, "application": names.local_cluster(9001)}
-    return EndpointHealthResponse(
-        cluster_endpoints_health=[
-            ClusterEndpointsHealth(
-                cluster_name=clusters[which],
-                locality_endpoints_health=[
-                    LocalityEndpointsHealth(
-                        endpoints_health=[EndpointHealth(health_status=HEALTHY if is_well else UNHEALTHY)]
-                    )
-                ],
-            )
-            for which, is_well in well.items()
-        ]
-    )
+PROBED = {"port": 8080, "servicePort": 80, "tags": {"kuma.io/service": "web"}, "serviceProbe": {"tcp": {}}}
+PLAIN = {"port": 9090, "tags": {"kuma.io/service": "plain"}}
 
 
-def test_dead_application_takes_out_its_own_inbound():
-    """An application that does not answer concerns its inbound and no other."""
-    assert found_health(proxy(), report(admin=True, application=False)) == {PROBED: False}
+def report(**health):
+    """What Envoy tells of clusters."""
+    made = EndpointHealthResponse()
+    for name, status in health.items():
+        cluster = made.cluster_endpoints_health.add(cluster_name={"admin": ADMIN, "app": "localhost:80"}[name])
+        cluster.locality_endpoints_health.add().endpoints_health.add(health_status=status)
+    return made
 
 
-def test_unwell_proxy_takes_out_every_inbound():
-    """A proxy that drains gets no traffic at all, whatever its applications say."""
-    assert found_health(proxy(), report(admin=False, application=True)) == {PROBED: False, PLAIN: False}
+def test_what_is_probed_and_how():
+    """The proxy itself by HTTP, an inbound with a probe by TCP on the application's port, with its own timing."""
+    probe = {"tcp": {}, "interval": "3s", "timeout": "4s", "healthyThreshold": 5, "unhealthyThreshold": 6}
+    made = specifier(dataplane({**PROBED, "serviceProbe": probe}, PLAIN), VIEW, ProbeDefaults())
+
+    admin, app = made.cluster_health_checks
+    assert (admin.cluster_name, admin.health_checks[0].http_health_check.path) == (ADMIN, "/ready")
+    assert app.cluster_name == "localhost:80"
+    check = app.health_checks[0]
+    assert check.HasField("tcp_health_check")
+    assert (check.interval.seconds, check.timeout.seconds) == (3, 4)
+    assert (check.healthy_threshold.value, check.unhealthy_threshold.value) == (5, 6)
+    assert app.locality_endpoints[0].endpoints[0].address.socket_address.port_value == 80
+    assert made.interval.ToTimedelta() == timedelta(seconds=5)
 
 
-def test_inbound_without_a_probe_comes_back_with_its_proxy():
-    """What went out of service with the proxy returns with it, although nothing probes it."""
-    drained = facts.with_health(proxy(), found_health(proxy(), report(admin=False)))
+def test_the_admin_socket_is_probed_where_there_is_one():
+    """A proxy without an admin interface probes only its application."""
+    socket = AdminView(9901, "127.0.0.1", "/run/admin.sock", 9902, b"")
 
-    assert found_health(drained, report(admin=True, application=True)) == {PROBED: True, PLAIN: True}
-
-
-def test_well_inbound_without_a_probe_is_left_alone():
-    """A report with no news about it changes nothing, so that a fleet that starts writes nothing."""
-    assert PLAIN not in found_health(proxy(), report(admin=True, application=True))
+    made = specifier(dataplane(), socket, ProbeDefaults()).cluster_health_checks[0]
+    assert made.locality_endpoints[0].endpoints[0].address.pipe.path == "/run/admin.sock"
+    assert not specifier(dataplane(PLAIN), None, ProbeDefaults()).cluster_health_checks
 
 
-def test_silence_about_the_proxy_is_no_news():
-    """Without a word on the admin interface an inbound without a probe stays as it is."""
-    assert found_health(proxy(plain="NotReady"), report(application=True)) == {PROBED: True}
+def test_a_probe_speaks_for_its_inbound():
+    """Whatever is not healthy is not well; inbounds nobody speaks of stay as they are."""
+    for status, expected in ((HEALTHY, True), (UNHEALTHY, False), (TIMEOUT, False)):
+        assert found_health(dataplane(PROBED, PLAIN), report(admin=HEALTHY, app=status)) == {8080: expected}
+    assert found_health(dataplane(PROBED, PLAIN), report()) == {}
+
+
+def test_a_proxy_that_is_unwell_takes_no_traffic():
+    """On no inbound; and inbounds without a probe come back with it."""
+    assert found_health(dataplane(PROBED, PLAIN), report(admin=UNHEALTHY, app=HEALTHY)) == {8080: False, 9090: False}
+    out = {**PLAIN, "state": "NotReady"}
+    assert found_health(dataplane(PROBED, out), report(admin=HEALTHY, app=HEALTHY)) == {8080: True, 9090: True}

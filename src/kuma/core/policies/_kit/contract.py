@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,8 @@ class Policy:
     (``spec.to[0]…``); ``warnings`` yields sentences. ``outbound`` and ``inbound`` write the policy into a draft and
     are called for every outbound and inbound, also when no policy matched (then without conf), because some kinds
     write defaults; ``every_cluster`` is called for each cluster a proxy gets. ``destinations`` yields, for a conf of a
-    routing policy, the destinations it leads to.
+    routing policy, the destinations it leads to; ``combine`` merges its confs, given in ascending priority, where the
+    common merge of fields is not what its kind needs.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Policy:
     inbound: Callable[[InboundDraft, InboundRules[Any]], None] | None = None
     every_cluster: Callable[[ClusterDraft], None] | None = None
     destinations: Callable[[Any], Iterator[Tags]] | None = None
+    combine: Callable[[Iterable[Any]], Any] | None = None
 
     def definition(self) -> Definition:
         """The policy as a resource kind."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from kuma.core.model.resource import Key
@@ -13,21 +13,27 @@ from kuma.core.policies._kit.rules import Merged
 C = TypeVar("C", bound=Spec)
 
 
-def merge(conf_type: type[C], parts: Iterable[tuple[C, Key]]) -> Merged[C] | None:
+def merge(
+    conf_type: type[C], parts: Iterable[tuple[C, Key]], combine: Callable[[Iterable[C]], C] | None = None
+) -> Merged[C] | None:
     """
-    One conf from parts in ascending priority; None when there is no part.
+    One conf from parts in ascending priority; None when there is no part. ``combine`` is a kind's own way to merge.
 
     Objects merge deeply, scalars and lists replace (RFC 7386), lists named ``append…`` concatenate.
     """
-    whole: dict[str, Any] = {}
-    origins: dict[Key, None] = {}
-    for conf, origin in parts:
-        _merge_into(whole, conf.to_json())
-        origins[origin] = None
-    if not origins:
+    listed = tuple(parts)
+    if not listed:
         return None
-    merged = conf_type.model_validate(whole, strict=False)
-    return Merged(merged, tuple(origins), conf_text(merged))
+    confs = (conf for conf, _ in listed)
+    merged = _merged(conf_type, confs) if combine is None else combine(confs)
+    return Merged(merged, tuple(dict.fromkeys(origin for _, origin in listed)), conf_text(merged))
+
+
+def _merged(conf_type: type[C], confs: Iterable[C]) -> C:
+    whole: dict[str, Any] = {}
+    for conf in confs:
+        _merge_into(whole, conf.to_json())
+    return conf_type.model_validate(whole, strict=False)
 
 
 def conf_text(conf: Spec) -> str:

@@ -1,0 +1,211 @@
+import json
+
+import pytest
+
+from kuma.core.model.resource import Key
+from kuma.core.policies._kit.rules import InboundRule, InboundRules, Merged, SubsetRule, TagMatch
+from kuma.core.policies._kit.spec import Match
+from kuma.core.policies.meshfaultinjection.apply import FAULT, inbound
+from kuma.core.policies.meshfaultinjection.spec import Conf
+from kuma.core.xds.source_tags import HEADER, header_value
+from kuma.core.xds.view import TlsMode
+from kuma.envoy_api.envoy.extensions.common.matching.v3.extension_matcher_pb2 import ExtensionWithMatcher
+from kuma.envoy_api.envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
+from kuma.envoy_api.envoy.type.v3.percent_pb2 import FractionalPercent
+from tests.unit.core.policies.traffic import application, get
+
+KEY = Key("MeshFaultInjection", "default", "mine")
+KRI = "kri_mfi_default___mine_"
+WEB = ("spiffe://default/web", "kuma://kuma.io/service/web")
+API = ("spiffe://default/api",)
+ALL = {
+    "http": [
+        {
+            "abort": {"httpStatus": 503, "percentage": "2.5"},
+            "delay": {"value": "10s", "percentage": 5},
+            "responseBandwidth": {"limit": "50 Mbps", "percentage": "0.0001"},
+        },
+        {"abort": {"httpStatus": 418, "percentage": 100}},
+    ]
+}
+
+
+def _conf(conf):
+    return Conf.model_validate_json(json.dumps(conf))
+
+
+def _abort(status):
+    return {"http": [{"abort": {"httpStatus": status, "percentage": 100}}]}
+
+
+def _subset(conf, *tags):
+    return SubsetRule(tuple(tags), Merged(_conf(conf), (KEY,)))
+
+
+def _rule(conf, match=None, kri=KRI):
+    return InboundRule(None if match is None else Match.model_validate(match), _conf(conf), KEY, kri)
+
+
+def _spiffe(value, kind="Exact"):
+    return {"spiffeID": {"type": kind, "value": value}}
+
+
+def _fault(filter):
+    config = HTTPFault()
+    assert filter.typed_config.Unpack(config)
+    return config
+
+
+def test_every_fault_is_a_filter_with_all_its_knobs(drafts):
+    """One filter for each entry, in the order written, in front of what was there."""
+    draft = drafts.inbound("http")
+    inbound(draft, InboundRules(subsets=(_subset(ALL),)))
+
+    first, second = draft.chains[0].http_filters
+    fault = _fault(first)
+    assert (first.name, second.name) == (FAULT, FAULT)
+    assert fault.abort.http_status == 503
+    assert fault.abort.percentage == FractionalPercent(numerator=250, denominator=FractionalPercent.TEN_THOUSAND)
+    assert fault.delay.fixed_delay.seconds == 10
+    assert fault.delay.percentage == FractionalPercent(numerator=5)
+    assert fault.response_rate_limit.fixed_limit.limit_kbps == 50_000
+    assert fault.response_rate_limit.percentage == FractionalPercent(
+        numerator=1, denominator=FractionalPercent.MILLION
+    )
+    assert not fault.headers
+    assert _fault(second).abort.http_status == 418
+
+
+@pytest.mark.parametrize(
+    ("written", "numerator", "denominator"),
+    [
+        (0, 0, "HUNDRED"),
+        ("100", 100, "HUNDRED"),
+        ("12.0", 12, "HUNDRED"),
+        ("62.9", 6290, "TEN_THOUSAND"),
+        ("1.25", 125, "TEN_THOUSAND"),
+        ("33.333", 333_330, "MILLION"),
+        ("0.00009", 0, "MILLION"),
+    ],
+)
+def test_percentages_are_as_exact_as_written(drafts, written, numerator, denominator):
+    """Decimals choose the denominator; Envoy's finest unit is a millionth."""
+    draft = drafts.inbound("http")
+    conf = {"http": [{"abort": {"httpStatus": 500, "percentage": written}}]}
+    inbound(draft, InboundRules(subsets=(_subset(conf),)))
+
+    percentage = _fault(draft.chains[0].http_filters[0]).abort.percentage
+    assert percentage.numerator == numerator
+    assert FractionalPercent.DenominatorType.Name(percentage.denominator) == denominator
+
+
+def test_sources_are_told_apart_by_the_tags_their_proxy_sends(drafts):
+    """Each tag of a group is a condition on the header; tags it must not have are inverted conditions."""
+    draft = drafts.inbound("http")
+    web, v2 = TagMatch("kuma.io/service", "web"), TagMatch("version", "v2", negated=True)
+    inbound(draft, InboundRules(subsets=(_subset(_abort(500), web, v2),)))
+
+    has, has_not = _fault(draft.chains[0].http_filters[0]).headers
+    assert (has.name, has_not.name) == (HEADER, HEADER)
+    assert has.string_match.safe_regex.regex == r".*&kuma\.io/service=([^&]*,)?web[,&].*"
+    assert (has.invert_match, has_not.invert_match) == (False, True)
+
+
+@pytest.mark.parametrize("rules", [InboundRules(), InboundRules(subsets=(_subset({"http": [{}]}),))])
+def test_without_faults_nothing_is_added(drafts, rules):
+    """No policy, or one whose entries say nothing."""
+    draft, untouched = drafts.inbound("http"), drafts.inbound("http")
+    inbound(draft, rules)
+
+    assert draft.chains == untouched.chains
+
+
+def test_tcp_has_no_faults(drafts):
+    """Only requests can be delayed or aborted."""
+    draft, untouched = drafts.inbound("tcp"), drafts.inbound("tcp")
+    inbound(draft, InboundRules((_rule(ALL),), subsets=(_subset(ALL),)))
+
+    assert draft.chains == untouched.chains
+
+
+def test_a_delay_of_nothing_is_no_delay(drafts):
+    """Envoy refuses a delay of zero, so it is left out."""
+    draft = drafts.inbound("http")
+    inbound(draft, InboundRules(subsets=(_subset({"http": [{"delay": {"value": "0s", "percentage": 1}}]}),)))
+
+    assert draft.chains[0].http_filters == []
+
+
+def test_a_rule_for_everybody_is_a_plain_filter_named_after_its_policy(drafts):
+    """Statistics and logs of Envoy tell which policy threw the fault."""
+    draft = drafts.inbound("http")
+    inbound(draft, InboundRules((_rule(_abort(500)),)))
+
+    [filter] = draft.chains[0].http_filters
+    assert filter.name == KRI
+    assert _fault(filter).abort.http_status == 500
+
+
+def test_rules_by_identity_are_skipped_for_others(drafts):
+    """A chain without certificates gets only what holds for everybody."""
+    rules = (_rule(_abort(501), _spiffe("spiffe://default/web"), "kri_mfi_special"), _rule(_abort(500)))
+    draft = drafts.inbound("http", TlsMode.PERMISSIVE)
+    inbound(draft, InboundRules(rules))
+
+    plain, secured = draft.chains
+    special, other = secured.http_filters
+    assert [filter.name for filter in plain.http_filters] == [KRI]
+    assert _fault(plain.http_filters[0]).abort.http_status == 500
+    assert (special.name, other.name) == ("kri_mfi_special", KRI)
+    for filter in (special, other):
+        assert filter.typed_config.Is(ExtensionWithMatcher.DESCRIPTOR)
+
+
+def test_envoy_accepts_every_knob(drafts, envoy):
+    """All faults, by tags, by identity and server name, for everybody."""
+    both = {**_spiffe("spiffe://default/a", "Prefix"), "sni": {"type": "Exact", "value": "backend.mesh"}}
+    rules = InboundRules((_rule(ALL, _spiffe("spiffe://default/web")), _rule(ALL, both), _rule(ALL)))
+    tags = TagMatch("kuma.io/service", "web"), TagMatch("version", "*", negated=True)
+    made = [
+        drafts.inbound("http", TlsMode.PERMISSIVE),
+        drafts.inbound("grpc", workload_port=8081),
+    ]
+    inbound(made[0], rules)
+    inbound(made[1], InboundRules(subsets=(_subset(ALL, *tags), _subset(ALL))))
+
+    assert envoy.accepts(*made)
+
+
+def test_the_source_tags_decide_who_meets_a_fault(drafts, envoy):
+    """One service fails, also when it is one of several of a proxy; a longer name and an unknown source do not."""
+    web = TagMatch("kuma.io/service", "web")
+    not_web = TagMatch("kuma.io/service", "web", negated=True)
+    callers = [{"kuma.io/service": ["web"], "version": ["1"]}, {"kuma.io/service": ["a", "web"]},
+               {"kuma.io/service": ["big-web"]}, {"kuma.io/service": ["web2"]}]  # fmt: skip
+    with application() as port:
+        draft = drafts.inbound("http", workload_port=port)
+        inbound(draft, InboundRules(subsets=(_subset(_abort(501), web), _subset(_abort(418), not_web))))
+        with envoy.running(draft):
+            answers = [get(draft.view.port, headers={HEADER: header_value(tags)}).status for tags in callers]
+            answers.append(get(draft.view.port).status)
+
+    assert answers == [501, 501, 418, 418, 418]
+
+
+def test_the_identity_decides_who_meets_a_fault(drafts, envoy, authority):
+    """The most specific rule holds alone; an empty one of high rank frees a client from the fault of all others."""
+    rules = (
+        _rule({"http": []}, _spiffe("spiffe://default/web")),
+        _rule(_abort(501), _spiffe("spiffe://default/ap", "Prefix")),
+        _rule(_abort(418)),
+    )
+    with application() as port:
+        draft = drafts.inbound("http", TlsMode.STRICT, workload_port=port)
+        inbound(draft, InboundRules(rules))
+        with envoy.running(draft):
+            answers = [
+                get(draft.view.port, authority=authority, uris=uris).status
+                for uris in (WEB, API, ("spiffe://default/other",), ("spiffe://default/x", *WEB))
+            ]
+
+    assert answers == [200, 501, 418, 200]
