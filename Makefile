@@ -8,13 +8,14 @@ PYTEST := $(BIN)/python -m pytest
 # xdist waits for ever for the groups of a worker it replaced.
 PARALLEL := -n $(JOBS) --max-worker-restart=0 --inline-snapshot=disable
 
-.PHONY: help venv packages api check lint types layers dependencies unit test e2e bench clean
+.PHONY: help venv packages api check lint types layers dependencies unit test e2e bench demo clean
 
 help:
 	@echo 'make check   lint, types, layers, dependencies, unit tests (about a minute)'
 	@echo 'make test    every test, with real Envoys; installs what it needs'
 	@echo 'make e2e     only the end-to-end tests'
 	@echo 'make bench   the benchmarks'
+	@echo 'make demo    a whole mesh on this machine, to look at (kuma-demo); Ctrl-C ends it, ARGS=… are its flags'
 	@echo 'make venv    $(VENV) with everything in it'
 	@echo 'make clean   remove all that was made here'
 	@echo 'JOBS=n sets how many tests run at once (now $(JOBS)), PYTHON=… which Python makes $(VENV)'
@@ -61,6 +62,13 @@ e2e: packages venv
 
 bench: packages venv
 	$(PYTEST) --override-ini 'python_files=bench_*.py test_*.py' --override-ini timeout=0 --capture=no tests/bench
+
+# Whoever only wants to look need not wait for the tools of developers; `make venv` replaces what is made here.
+demo:
+	@test -x $(BIN)/kuma-demo || { echo 'setting up $(VENV), about half a minute' && python=$$(PYTHON='$(PYTHON)' .ci/python) && \
+		"$$python" -m venv --clear $(VENV) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .; }
+	@$(BIN)/kuma-demo $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist src/kuma/envoy_api .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

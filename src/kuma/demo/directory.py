@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from kuma.core.errors import ConfigInvalid
+
+_ATTEMPTS: Final = 10
+_PAUSE: Final = 0.05
 
 
 @contextmanager
@@ -30,7 +35,16 @@ def temporary(*, keep: bool) -> Iterator[Path]:
         yield path
     finally:
         if not keep:
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Programs that were killed may have been writing until now, so that a first attempt may find new files."""
+    for _ in range(_ATTEMPTS):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(_PAUSE)
 
 
 def write(directory: Path, files: Mapping[str, str]) -> None:

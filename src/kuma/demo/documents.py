@@ -183,7 +183,7 @@ class Layout:
         return f"http://127.0.0.1:{self.api}"
 
     def files(self, work: Path) -> dict[str, str]:
-        """Texts by file name; what is below ``mesh`` is applied at the start."""
+        """Texts by file name; what is below ``mesh`` is applied at the start, in this order."""
         return {
             "control-plane.yaml": CONTROL_PLANE.format(
                 work=json.dumps(str(work)),
@@ -193,9 +193,9 @@ class Layout:
                 diagnostics=self.diagnostics,
                 inter_cp=self.inter_cp,
             ),
-            "mesh/mesh.yaml": MUTUAL_TLS,
-            "mesh/web-to-api.yaml": _PERMISSION.format(source="web", to="api"),
-            "mesh/web-to-kv.yaml": _PERMISSION.format(source="web", to="kv"),
+            "mesh/1-web-to-api.yaml": _PERMISSION.format(source="web", to="api"),
+            "mesh/2-web-to-kv.yaml": _PERMISSION.format(source="web", to="kv"),
+            "mesh/3-mutual-tls.yaml": MUTUAL_TLS,
             "timeout.yaml": TIMEOUT,
             "deny.yaml": DENIAL,
             **{f"{instance.name}.yaml": instance.dataplane() for instance in self.instances},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,16 @@ def command(program: str) -> list[str]:
     """How to start one of the three: the script installed beside our Python, else the module."""
     script = Path(sys.executable).parent / program
     return [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", MODULES[program]]
+
+
+def typed(program: str, env: Mapping[str, str]) -> list[str]:
+    """What a user types in another terminal to start it."""
+    words = command(program)
+    if len(words) == 1:
+        return [program] if shutil.which(program) == words[0] else words
+    modules = env.get("PYTHONPATH", "")
+    paths = os.pathsep.join(str(Path(one).absolute()) for one in modules.split(os.pathsep) if one)
+    return ["env", f"PYTHONPATH={paths}", *words] if paths else words
 
 
 def environment(given: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
@@ -85,7 +96,10 @@ class Program:
         return True
 
     async def kill(self) -> None:
-        self.signal(signal.SIGKILL)
+        """End it and what it started, now."""
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
 
     def tail(self) -> str:
@@ -109,8 +123,8 @@ class Programs:
 
     def __init__(self, logs: Path, env: Mapping[str, str]) -> None:
         self.all: dict[str, Program] = {}
+        self.env = dict(env)
         self._logs = logs
-        self._env = dict(env)
 
     async def start(self, name: str, what: str, arguments: Sequence[str], **extra: str) -> Program:
         """
@@ -127,8 +141,7 @@ class Programs:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=subprocess.STDOUT,
-                    env={**self._env, **extra},
-                    cwd=self._logs,
+                    env={**self.env, **extra},
                     process_group=0,
                     preexec_fn=_die_with_parent(),
                 )
@@ -191,10 +204,15 @@ class Programs:
 
     @staticmethod
     async def _gone(programs: Sequence[Program], seconds: float, hurry: asyncio.Event) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        while any(program.running for program in programs) and not hurry.is_set() and loop.time() < deadline:
-            await asyncio.sleep(_PAUSE)
+        async def all_gone() -> None:
+            for program in programs:
+                await program.ended(seconds)
+
+        waits = {asyncio.create_task(all_gone(), name="ends"), asyncio.create_task(hurry.wait(), name="hurry")}
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -22,10 +22,17 @@ class Step:
     begun: float
     ended: float | None = None
     note: str = ""
+    failed: bool = False
 
     def done(self, now: float, note: str = "") -> None:
         self.ended = now
         self.note = note or self.note
+
+    def give_up(self, now: float) -> None:
+        """The start is over, and this is not done."""
+        if self.ended is None:
+            self.ended = now
+            self.failed = True
 
 
 def shown(step: Step, now: float, look: Look) -> Line:
@@ -35,7 +42,7 @@ def shown(step: Step, now: float, look: Look) -> Line:
         spin = _SPIN if look.unicode else _SPIN_ASCII
         mark = Span(spin[int(now * _SPINS_PER_SECOND) % len(spin)], Tone.ODD)
     else:
-        mark = Span("✓", Tone.GOOD)
+        mark = Span("✗", Tone.BAD) if step.failed else Span("✓", Tone.GOOD)
     seconds = Span(f"{end - step.begun:5.1f} s   ", Tone.FAINT)
     return line("  ", mark, f" {step.name:<{_NAME_COLUMNS}}", seconds, Span(step.note, Tone.FAINT))
 

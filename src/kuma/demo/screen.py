@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol, TextIO
@@ -19,6 +20,8 @@ class Screen(Protocol):
 
     look: Look
     live: bool
+    gone: bool
+    """Whether nobody can read it any more: the pipe or the terminal was closed."""
 
     def say(self, *lines: Line) -> None:
         """Lines that stay."""
@@ -33,19 +36,33 @@ class Screen(Protocol):
         """Leave the terminal as it was."""
 
 
-class PlainScreen:
+class _Output:
+    """Text to a stream that may be closed at the other end: from then on it goes nowhere."""
+
+    def __init__(self, out: TextIO, look: Look) -> None:
+        self.look = look
+        self.gone = False
+        self._out = out
+
+    def _write(self, text: str) -> None:
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except OSError:
+            self.gone = True
+            # Python flushes once more when it ends; let that succeed.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._out.fileno())
+            os.close(nowhere)
+
+
+class PlainScreen(_Output):
     """A file, a pipe, a log of a script."""
 
     live = False
 
-    def __init__(self, out: TextIO, look: Look) -> None:
-        self.look = look
-        self._out = out
-
     def say(self, *lines: Line) -> None:
-        for line in lines:
-            self._out.write(painted(line, self.look).rstrip() + "\n")
-        self._out.flush()
+        self._write("".join(painted(line, self.look).rstrip() + "\n" for line in lines))
 
     def show(self, lines: Sequence[Line]) -> None:
         """Nothing: there is no place to come back to."""
@@ -54,33 +71,30 @@ class PlainScreen:
         """Nothing is shown."""
 
     def close(self) -> None:
-        self._out.flush()
+        """Nothing was changed."""
 
 
-class LiveScreen:
+class LiveScreen(_Output):
     """A terminal. What was shown last stays below everything said, and is redrawn without flicker."""
 
     live = True
 
     def __init__(self, out: TextIO, look: Look) -> None:
-        self.look = look
-        self._out = out
+        super().__init__(out, look)
         self._shown: tuple[Line, ...] = ()
         self._drawn = 0
-        out.write(_HIDE_CURSOR)
+        self._write(_HIDE_CURSOR)
 
     def say(self, *lines: Line) -> None:
         width, _ = shutil.get_terminal_size()
         said = "".join(f"{painted(line, self.look)}{_TO_END_OF_LINE}\n" for line in lines)
         # What is said stays whole: a long line wraps, and can be copied.
-        self._out.write(self._back() + said + self._block(width))
-        self._out.flush()
+        self._write(self._back() + said + self._block(width))
 
     def show(self, lines: Sequence[Line]) -> None:
         self._shown = tuple(lines)
         width, _ = shutil.get_terminal_size()
-        self._out.write(self._back() + self._block(width))
-        self._out.flush()
+        self._write(self._back() + self._block(width))
 
     def _back(self) -> str:
         return f"\x1b[{self._drawn}A\r" if self._drawn else "\r"
@@ -97,8 +111,7 @@ class LiveScreen:
         self._drawn = 0
 
     def close(self) -> None:
-        self._out.write(_SHOW_CURSOR)
-        self._out.flush()
+        self._write(_SHOW_CURSOR)
 
 
 def screen_for(out: TextIO, env: Mapping[str, str], *, plain: bool) -> Screen:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+_CLOSED_PIPE: Final = 141
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -30,6 +31,12 @@ class Stop:
         finally:
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
+
+    def nobody_reads(self) -> None:
+        """What is written goes nowhere, so that there is no reason to go on."""
+        if not self.asked.is_set():
+            self.exit_code = _CLOSED_PIPE
+            self.asked.set()
 
     def _on(self, number: signal.Signals) -> None:
         if self.asked.is_set():

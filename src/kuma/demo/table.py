@@ -28,12 +28,17 @@ class EdgeRow:
 
 @dataclass(frozen=True, slots=True)
 class ProxyRow:
-    """One proxy; ``state`` is None while nothing is known, ``ended`` says how its kuma-dp ended."""
+    """
+    One proxy; ``state`` is None while nothing is known, ``ended`` says how its kuma-dp ended.
+
+    ``stale`` is set while the control plane cannot be asked: then ``state`` is how it was.
+    """
 
     name: str
     pid: int
     state: ProxyState | None
     ended: str = ""
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,6 @@ def one_line(picture: Picture) -> Line:
     return line("  |  ".join(parts))
 
 
-def error_line(row: EdgeRow) -> Line:
-    """The newest error of an edge."""
-    error = row.figures.last_error
-    text = error.error if error else "none"
-    return line(Span(f"{row.source} → {row.target}: ", Tone.NAME), Span(text, Tone.BAD))
-
-
 def _heads(*names: str) -> tuple[Line, ...]:
     return tuple(line(Span(name, Tone.HEAD)) for name in names)
 
@@ -134,6 +132,8 @@ def _condition(row: ProxyRow) -> Span:
         return Span(row.ended, Tone.BAD)
     if row.state is None:
         return Span("unknown", Tone.ODD)
+    if row.stale:
+        return Span("was Online" if row.state.online else "was Offline", Tone.ODD)
     return Span("Online", Tone.GOOD) if row.state.online else Span("Offline", Tone.BAD)
 
 
@@ -145,7 +145,9 @@ def _news(picture: Picture) -> list[Line]:
     for row in picture.edges:
         error = row.figures.last_error
         if row.inside and error and picture.now - error.at < _ERROR_STAYS_SECONDS:
-            news.append(line("  ", *error_line(row)))
+            ago = _span(timedelta(seconds=picture.now - error.at))
+            name = Span(f"{row.source} → {row.target}: ", Tone.NAME)
+            news.append(line("  ", name, Span(error.error, Tone.BAD), Span(f" ({ago} ago)", Tone.FAINT)))
     return [*news, line("  Ctrl-C ends everything.")]
 
 

@@ -6,7 +6,7 @@ The rate is bounded whatever happens: visits begin at fixed moments, and none be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,12 +35,17 @@ class Visit:
     @property
     def complete(self) -> bool:
         """Whether every call succeeded and the API knew its caller by certificate."""
-        return len(self.samples) == len(EDGES) and not any(x.error for x in self.samples.values()) and self.encrypted
+        return len(self.samples) == len(EDGES) and not self.error and self.encrypted
 
     @property
     def encrypted(self) -> bool:
         """Whether the API knew its caller by certificate."""
         return bool(self.caller)
+
+    @property
+    def error(self) -> str:
+        """What went wrong first, if anything did."""
+        return next((sample.error for sample in self.samples.values() if sample.error), "")
 
     @property
     def api_instance(self) -> str:
@@ -54,20 +59,22 @@ async def visit(port: int, clock: Clock) -> Visit:
     try:
         answer = await request(port, "GET", "/", seconds=_SECONDS)
         took = clock() - begun
-        calls = {call["to"]: call for call in answer.json["calls"]}
+        return _seen(begun, took, answer.json["calls"])
     except RequestFailed as error:
         return Visit({(VISITOR, "web"): Sample(begun, clock() - begun, error=str(error))})
     except (ValueError, LookupError, TypeError):
         return Visit({(VISITOR, "web"): Sample(begun, clock() - begun, error="the answer is not what web says")})
-    failed = next((f"{to}: {call['error']}" for to, call in calls.items() if call["error"]), "")
+
+
+def _seen(begun: float, took: float, calls: Sequence[Mapping[str, Any]]) -> Visit:
+    failed = next((f"{call['to']}: {call['error']}" for call in calls if call["error"]), "")
     samples = {(VISITOR, "web"): Sample(begun, took, "web", failed)}
-    for to, call in calls.items():
-        samples["web", to] = _sample(begun, to, call)
-    return Visit(samples, str(calls["api"]["caller"]) if "api" in calls else "")
+    samples |= {("web", str(call["to"])): _sample(begun, call) for call in calls}
+    return Visit(samples, next((str(call["caller"]) for call in calls if call["to"] == "api"), ""))
 
 
-def _sample(at: float, to: str, call: Mapping[str, Any]) -> Sample:
-    by = "" if call["error"] else str(call["answer"]) if to == "api" else to
+def _sample(at: float, call: Mapping[str, Any]) -> Sample:
+    by = "" if call["error"] else str(call["answer"] if call["to"] == "api" else call["to"])
     return Sample(at, float(call["seconds"]), by, str(call["error"]))
 
 
@@ -79,6 +86,8 @@ class Traffic:
         self.tallies = {edge: Tally(self.since) for edge in EDGES}
         self.encrypted: bool | None = None
         """Whether the newest answer of the API came over mutual TLS; None when it never answered."""
+        self.unencrypted = 0
+        """Answers of the API that did not."""
         self._port = port
         self._clock = clock
         self._unanswered = 0
@@ -107,3 +116,4 @@ class Traffic:
                 self.tallies[edge].add(sample)
         if seen.api_instance:
             self.encrypted = seen.encrypted
+            self.unencrypted += not seen.encrypted

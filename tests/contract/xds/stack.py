@@ -257,6 +257,8 @@ class Proxy:
     sets: dict[str, str] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     """The types of all responses, in order."""
+    received: list[tuple[str, bytes]] = field(default_factory=list)
+    """Every resource it ever accepted, by type, in order."""
     mute: frozenset[str] = frozenset()
     """Types that are read and not answered."""
 
@@ -327,6 +329,7 @@ class Proxy:
     def _apply(self, response: Any) -> None:
         url = response.type_url
         held = self.has.setdefault(url, {})
+        self.received += [(url, (one.resource if self.delta else one).value) for one in response.resources]
         if self.delta:
             for one in response.resources:
                 held[one.name] = one.resource.value

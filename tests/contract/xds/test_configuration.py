@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from kuma.core.model.resource import Key
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, SECRET
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from kuma.envoy_api.envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
@@ -16,8 +17,11 @@ MTLS = {"enabledBackend": "ca-1", "backends": [{"name": "ca-1", "type": "builtin
 def endpoints(proxy, service):
     """How many endpoints of a service a proxy knows."""
     body = proxy.has.get(ENDPOINT, {}).get(service)
-    if body is None:
-        return -1
+    return -1 if body is None else count(body)
+
+
+def count(body):
+    """How many endpoints are in an assignment."""
     return sum(len(one.lb_endpoints) for one in ClusterLoadAssignment.FromString(body).endpoints)
 
 
@@ -31,6 +35,7 @@ def timeout(seconds):
 
 
 def connect_timeout(proxy):
+    """The connection timeout towards backend, as the proxy has it."""
     return Cluster.FromString(proxy.has[CLUSTER]["backend"]).connect_timeout.seconds
 
 
@@ -46,12 +51,15 @@ async def test_instances_appear_and_disappear_at_their_clients(proxy):
 async def test_an_instance_that_does_not_answer_takes_no_traffic(stack, proxy):
     """Until its Envoy has said what it thinks of its listeners, it may not listen yet."""
     async with (await proxy("web-1", "web", "backend")).connected() as web:
+        await eventually(lambda: endpoints(web, "backend") == 0)
+        web_key = Key("Dataplane", "default", "web-1")
         slow = await proxy("backend-1", "backend", port=9090)
         slow.mute = frozenset({LISTENER})
         async with slow.connected():
             await eventually(lambda: LISTENER in slow.seen)
             await eventually(lambda: "backend-1" in stack.meshes.state("default").snapshot.proxies)
-            assert endpoints(web, "backend") == 0
+            await eventually(stack.streams.get(web_key).session.in_sync)
+            assert [count(body) for url, body in web.received if url == ENDPOINT and count(body)] == []
 
 
 async def test_an_instance_that_refuses_a_listener_still_takes_traffic(proxy):

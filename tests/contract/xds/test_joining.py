@@ -154,6 +154,19 @@ async def test_a_dataplane_that_would_be_refused_by_the_api_is_refused_here(stac
     assert "networking.address" in said
 
 
+async def test_a_refused_proxy_does_not_take_the_real_one_out_of_service(stack, delta):
+    """Neither without its token nor with a Dataplane that is refused."""
+    await stack.apply(**dataplane("web-1", "web"))
+    await eventually(lambda: "web-1" in stack.meshes.state("default").snapshot.proxies)
+    wrong = dataplane("web-1", "web")
+    wrong["networking"]["address"] = "not an address!"
+
+    for resource, token in ((wrong, await stack.token("web-1")), (dataplane("web-1", "web"), await stack.token("x"))):
+        await Proxy(stack, node("web-1", resource), token, delta).refusal()
+
+    assert stack.meshes.state("default").snapshot.joining == frozenset()
+
+
 async def test_a_proxy_cannot_bring_the_dataplane_of_another(stack, delta):
     """The name in the document is that of the node, on which the token was checked."""
     stranger = dataplane("db-1", "db")

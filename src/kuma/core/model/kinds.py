@@ -128,6 +128,9 @@ KINDS: Final[tuple[Kind, ...]] = (
     _legacy("GlobalSecret", _G, "globalsecrets", "globalsecret", "globalsecret",
             alternative_path="global-secrets", admin_only=True, zone_originated=True),
     # Policies, in the order in which they are applied to a proxy (spec/resources.md §1, column Order).
+    # First: they make the routes that later policies write on.
+    _policy("MeshHTTPRoute", "mhttpr", PolicyTraits(to=True)),
+    _policy("MeshTCPRoute", "mtcpr", PolicyTraits(to=True)),
     _policy("MeshTimeout", "mt", PolicyTraits(to=True, from_=True, rules=True, from_as_rules=True)),
     # After everything that adds filters to inbound chains: RBAC must come first on the wire.
     _policy("MeshTrafficPermission", "mtp", PolicyTraits(from_=True, rules=True)),

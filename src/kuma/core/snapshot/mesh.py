@@ -136,6 +136,7 @@ class _Draft:
         self._offers: dict[str, Mapping[str, tuple[Offer, ...]]] | None = None
         self._issued: dict[str, bool] | None = None
         self._joining: frozenset[str] | None = None
+        self._removed: set[str] = set()
         self._wanted: Counter[Tags] = Counter()
         self._touched: set[str] = set()
         """Services whose offers changed."""
@@ -150,8 +151,10 @@ class _Draft:
             self._proxies = dict(self._base.proxies)
         if proxy is None:
             self._proxies.pop(name, None)
+            self._removed.add(name)
         else:
             self._proxies[name] = proxy
+            self._removed.discard(name)
         if before is None or proxy is None or before.offers != proxy.offers:
             self._put_offers(name, before.offers if before else (), proxy.offers if proxy else ())
         for outbound in before.outbounds if before else ():
@@ -169,7 +172,7 @@ class _Draft:
     def put_joining(self, joining: Mapping[str, bool]) -> None:
         present = self._base.joining
         starting = frozenset(name for name, value in joining.items() if value)
-        gone = frozenset(self._proxies_gone())
+        gone = self._removed
         after = ((present - joining.keys()) | starting) - gone
         if after != present:
             self._joining = after
@@ -186,9 +189,6 @@ class _Draft:
     def _services_of(self, names_of_proxies: Iterable[str]) -> set[str]:
         proxies = self._proxies if self._proxies is not None else self._base.proxies
         return {offer.service for name in names_of_proxies if name in proxies for offer in proxies[name].offers}
-
-    def _proxies_gone(self) -> Iterable[str]:
-        return () if self._proxies is None else self._base.joining - self._proxies.keys()
 
     def finish(self, settings: MeshSettings) -> dict[str, Any]:
         """The fields that changed."""

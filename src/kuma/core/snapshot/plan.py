@@ -7,14 +7,15 @@ outbounds, selected policies and traits form a class that is computed once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from kuma.core.model.labels import SERVICE_TAG
 from kuma.core.model.resource import Resource
 from kuma.core.policies import POLICIES
-from kuma.core.policies._kit.build import Part, has_outbound_rules, inbound_rules, outbound_parts
+from kuma.core.policies._kit.build import Part, has_outbound_rules, inbound_rules, outbound_parts, route_parts
 from kuma.core.policies._kit.contract import Policy
 from kuma.core.policies._kit.match import Selected, select
 from kuma.core.policies._kit.merge import merge
@@ -29,6 +30,7 @@ from kuma.core.xds.view import AdminView, Backend, InboundView, OutboundRules, O
 
 _NO_DESTINATION: Final = Destination("tcp", tls=False)
 _KAFKA: Final = "kafka"
+NO_ORIGINS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,7 @@ class Planner:
         before = last.snapshot if last is not None else None
         if last is not None and before is not None and _same_basis(before, snapshot):
             return Plan(snapshot, proxy, traits, last.selected, last.own, last.outbounds)
-        selected = {
-            policy.kind: last.selected[policy.kind]
-            if last is not None and before is not None and _policies(before, policy) is _policies(snapshot, policy)
-            else select(_policies(snapshot, policy), proxy.facts)
-            for policy in POLICIES
-        }
+        selected = self._select(snapshot, proxy, last)
         if (
             last is not None
             and before is not None
@@ -121,28 +118,50 @@ class Planner:
         self, snapshot: MeshSnapshot, outbounds: tuple[Outbound, ...], traits: Traits, selected: dict[str, Selected]
     ) -> OutboundsView:
         """What the proxy shares with its class."""
-        speaking = [policy for policy in POLICIES if policy.outbound is not None]
-        spoken = {policy.kind: has_outbound_rules(selected[policy.kind].policies) for policy in speaking}
-        view: list[tuple[OutboundView, OutboundRules]] = []
-        for outbound in outbounds:
-            service = dict(outbound.tags)[SERVICE_TAG]
-            towards = tuple(
-                (policy, self._towards(policy, selected[policy.kind].policies, service, spoken=spoken[policy.kind]))
-                for policy in speaking
-            )
-            destination = snapshot.destinations.get(outbound.tags, _NO_DESTINATION)
-            one = OutboundView(
-                snapshot.settings.name,
-                outbound.address,
-                outbound.port,
-                outbound.tags,
-                destination.protocol,
-                destination.tls,
-                traits.ipv6,
-                _backends(snapshot, towards, service),
-            )
-            view.append((one, OutboundRules(tuple((policy.kind, rules) for policy, rules in towards))))
-        return tuple(view)
+        return tuple(self._outbound(snapshot, outbound, traits, selected) for outbound in outbounds)
+
+    def _outbound(
+        self, snapshot: MeshSnapshot, outbound: Outbound, traits: Traits, selected: dict[str, Selected]
+    ) -> tuple[OutboundView, OutboundRules]:
+        service = dict(outbound.tags)[SERVICE_TAG]
+        routing = {policy.kind: self._towards(policy, selected, (service,)) for policy in _routing()}
+        backends = _backends(snapshot, routing, service)
+        services = tuple({service: None, **{dict(backend.tags)[SERVICE_TAG]: None for backend in backends}})
+        origins = _route_origins(routing, selected, service)
+        towards = tuple(
+            (policy.kind, routing.get(policy.kind) or self._towards(policy, selected, services, origins))
+            for policy in POLICIES
+            if policy.outbound is not None
+        )
+        destination = snapshot.destinations.get(outbound.tags, _NO_DESTINATION)
+        view = OutboundView(
+            snapshot.settings.name,
+            outbound.address,
+            outbound.port,
+            outbound.tags,
+            destination.protocol,
+            destination.tls,
+            traits.ipv6,
+            backends,
+        )
+        return view, OutboundRules(towards)
+
+    def _select(self, snapshot: MeshSnapshot, proxy: Proxy, last: Plan | None) -> dict[str, Selected]:
+        """Per kind, the policies that select the proxy; those of kinds that did not change are taken over."""
+        selected: dict[str, Selected] = {}
+        # Routing policies come first: other policies may target them.
+        routes: frozenset[str] = frozenset()
+        fresh = last is None
+        for policy in POLICIES:
+            policies = _policies(snapshot, policy)
+            if last is not None and not fresh and _policies(last.snapshot, policy) is policies:
+                selected[policy.kind] = last.selected[policy.kind]
+            else:
+                selected[policy.kind] = select(policies, proxy.facts, routes)
+                fresh = fresh or policy.route_names is not None
+            if policy.route_names is not None:
+                routes = frozenset(one.meta.display_name for one in selected[policy.kind].policies)
+        return selected
 
     def _outbounds(self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: dict[str, Selected]) -> Layer:
         policies = tuple(selected[policy.kind].policies for policy in POLICIES if policy.outbound is not None)
@@ -162,11 +181,26 @@ class Planner:
         return self._classes.recall(key, make)[0]
 
     def _towards(
-        self, policy: Policy, selected: Sequence[Resource[Any]], service: str, *, spoken: bool
+        self,
+        policy: Policy,
+        selected: dict[str, Selected],
+        services: Sequence[str],
+        origins: Mapping[str, frozenset[str]] = NO_ORIGINS,
     ) -> Towards[Any]:
-        parts = outbound_parts(selected, service)
-        merged = self._merge(policy, parts)
-        return Towards({} if merged is None else {service: merged}, spoken)
+        """The rules of one kind for the services an outbound may lead to; the first of them is its own."""
+        policies = selected[policy.kind].policies
+        confs = {
+            service: merged
+            for service in services
+            if (merged := self._merge(policy, outbound_parts(policies, service))) is not None
+        }
+        routes = {
+            name: merged
+            for name, names_of_routes in origins.items()
+            if (special := route_parts(policies, services[0], names_of_routes))
+            and (merged := self._merge(policy, outbound_parts(policies, services[0]) + special)) is not None
+        }
+        return Towards(confs, has_outbound_rules(policies), routes)
 
     def _merge(self, policy: Policy, parts: tuple[Part, ...]) -> Merged[Any] | None:
         def make() -> tuple[Merged[Any] | None, object]:
@@ -181,18 +215,36 @@ class Planner:
         return self._inbound_rules.recall((policy.kind, tuple(map(id, selected))), make)[0]
 
 
-def _backends(
-    snapshot: MeshSnapshot, towards: Iterable[tuple[Policy, Towards[Any]]], service: str
-) -> tuple[Backend, ...]:
+def _routing() -> tuple[Policy, ...]:
+    """The kinds that decide where traffic goes."""
+    return tuple(policy for policy in POLICIES if policy.destinations is not None)
+
+
+def _backends(snapshot: MeshSnapshot, routing: Mapping[str, Towards[Any]], service: str) -> tuple[Backend, ...]:
     """The destinations that routing policies lead the traffic to a service to."""
     wanted = {
         tags
-        for policy, rules in towards
-        if policy.destinations is not None and (conf := rules.towards(service)) is not None
+        for policy in _routing()
+        if policy.destinations is not None and (conf := routing[policy.kind].towards(service)) is not None
         for tags in policy.destinations(conf)
     }
     known = ((tags, snapshot.destinations.get(tags, _NO_DESTINATION)) for tags in sorted(wanted))
     return tuple(Backend(tags, destination.protocol, destination.tls) for tags, destination in known)
+
+
+def _route_origins(
+    routing: Mapping[str, Towards[Any]], selected: dict[str, Selected], service: str
+) -> Mapping[str, frozenset[str]]:
+    """For each route to a service, the names of the policies its rule is in."""
+    found: dict[str, set[str]] = {}
+    for policy in _routing():
+        if policy.route_names is None or routing[policy.kind].towards(service) is None:
+            continue
+        for resource in selected[policy.kind].policies:
+            for conf, _ in outbound_parts((resource,), service):
+                for name in policy.route_names(conf):
+                    found.setdefault(name, set()).add(resource.meta.display_name)
+    return {name: frozenset(names_of_policies) for name, names_of_policies in found.items()}
 
 
 def _policies(snapshot: MeshSnapshot, policy: Policy) -> tuple[Resource[Any], ...]:

@@ -1,7 +1,7 @@
 """How Envoy tells the clients of an inbound apart: by the identity in their certificate and the server name they ask.
 
 Three ways, for the places that need them: copies of routes with a condition on filter state, predicates of matchers,
-and expressions for access logs. All treat several URIs in one certificate alike (see ``uri_san_pattern``).
+and expressions for access logs. The first two find an identity among all URIs of a certificate (``uri_san_pattern``).
 """
 
 from __future__ import annotations
@@ -80,23 +80,24 @@ def either(predicates: Sequence[Predicate]) -> Predicate:
     return any_of
 
 
-def expression(match: Match, keys: StateKeys) -> str:
-    """A match in Envoy's expression language (CEL), over what ``note_clients`` noted; empty when all match."""
+def expression(match: Match) -> str:
+    """
+    A match in Envoy's expression language (CEL); empty when all match.
+
+    Expressions know the first URI of a certificate only. In a mesh that is the client's service; one of several is
+    known by the first in alphabetical order.
+    """
     parts = []
     if match.spiffe_id is not None:
-        parts.append(f"{_state(keys.spiffe_id)}.matches({_quoted(f'^{uri_san_pattern(match.spiffe_id)}$')})")
+        uri, value = "connection.uri_san_peer_certificate", quoted(match.spiffe_id.value)
+        parts.append(f"{uri} == {value}" if match.spiffe_id.type == "Exact" else f"{uri}.startsWith({value})")
     if match.sni is not None:
-        parts.append(f"{_state(keys.sni)} == {_quoted(match.sni.value or '')}")
+        parts.append(f"connection.requested_server_name == {quoted(match.sni.value or '')}")
     return " && ".join(parts)
 
 
-def _state(key: str) -> str:
-    """A noted text, empty where none was noted: a missing key would make the whole expression an error."""
-    name = _quoted(key)
-    return f"({name} in filter_state ? string(filter_state[{name}]) : '')"
-
-
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as a literal of the expression language."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -75,6 +75,16 @@ def outbound_cluster(tags: Tags) -> str:
     return f"{service}-{sha256(joined.encode()).digest()[:8].hex()}"
 
 
+def log_collector(direction: str, host: str, port: int) -> str:
+    """
+    Where log records go: ``meshaccesslog:opentelemetry:outbound:collector:4317``.
+
+    Named by what it is, not numbered, so that it does not depend on what else a proxy logs; and by direction, because
+    a name belongs to one layer of a proxy's resources.
+    """
+    return f"meshaccesslog:opentelemetry:{direction.lower()}:{host_port(host, port)}"
+
+
 def sni(tags: Tags, mesh: str) -> str:
     """``backend{mesh=default}``, further tags sorted among them: ``backend{mesh=default,version=v1}``."""
     pairs = dict(tags)

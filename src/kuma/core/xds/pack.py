@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -52,12 +53,28 @@ def packed_listener(listener: Listener, chains: list[ChainDraft]) -> XdsResource
 
 def packed_inbound(draft: InboundDraft) -> tuple[XdsResource, ...]:
     """The listener and cluster of an inbound."""
-    return packed_listener(draft.listener, draft.chains), packed_cluster(draft.local)
+    return (
+        packed_listener(draft.listener, draft.chains),
+        packed_cluster(draft.local),
+        *_packed_once(draft.extra_clusters, {draft.local.cluster.name}),
+    )
 
 
 def packed_outbound(draft: OutboundDraft) -> tuple[XdsResource, ...]:
     """The listener and clusters of an outbound."""
-    return packed_listener(draft.listener, [draft.chain]), *(packed_cluster(cluster) for cluster in draft.clusters)
+    return (
+        packed_listener(draft.listener, [draft.chain]),
+        *(packed_cluster(cluster) for cluster in draft.clusters),
+        *_packed_once(draft.extra_clusters, {cluster.cluster.name for cluster in draft.clusters}),
+    )
+
+
+def _packed_once(drafts: Iterable[ClusterDraft], taken: set[str]) -> Iterator[XdsResource]:
+    """The clusters whose name is not taken yet."""
+    for draft in drafts:
+        if draft.cluster.name not in taken:
+            taken.add(draft.cluster.name)
+            yield packed_cluster(draft)
 
 
 def _chain(draft: ChainDraft) -> FilterChain:

@@ -111,9 +111,19 @@ class Registration:
         claims: DataplaneClaims = verified.claims
         check_dataplane(claims, DataplaneFacts(node.name, node.mesh, facts.all_tag_sets(dataplane), labels))
 
-    async def admit(self, node: ProxyNode, credential: str, owner: object, peer: str) -> Admitted:
+    async def admit(
+        self,
+        node: ProxyNode,
+        credential: str,
+        owner: object,
+        peer: str,
+        announce: Callable[[Key, bool], None] = lambda _key, _coming: None,
+    ) -> Admitted:
         """
         Let a proxy in, or say why not. ``owner`` stands for the stream, until ``leave``.
+
+        ``announce`` is told of a proxy whose token was verified before its Dataplane is written, so that nobody learns
+        of the Dataplane first; and, with False, if it could not be let in after all.
 
         Raises:
             Refused: with the reason.
@@ -127,6 +137,7 @@ class Registration:
         if key in self._active:
             raise Refused("there is already an active stream from this node, try again later")
         self._active[key] = owner
+        announce(key, True)
         try:
             if document is not None:
                 author = Author(f"dataplane:{node.mesh}/{node.name}", address=peer)
@@ -136,6 +147,7 @@ class Registration:
             record = await self._store.get(key)
         except BaseException:
             del self._active[key]
+            announce(key, False)
             raise
         self._leaving.pop(key, None)
         return Admitted(key, document is not None, record.revision)

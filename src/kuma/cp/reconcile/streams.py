@@ -210,6 +210,19 @@ class Streams:
         """A conversation for a new stream."""
         return (DeltaSession if delta else SotwSession)(self._wire, self._deltas)
 
+    def announcing(self, session: Session) -> Callable[[Key, bool], None]:
+        """
+        Note a proxy that is about to be registered, for ``Registration.admit``.
+
+        Its peers learn of it as soon as its Dataplane is written; a fresh Envoy must not be sent traffic by then.
+        """
+
+        def announce(key: Key, coming: bool) -> None:  # noqa: FBT001 - a callback
+            if session.fresh:
+                self._meshes.note(key.mesh, joining={key.name: coming})
+
+        return announce
+
     async def start(self, stream: Stream, commands: list[Command]) -> None:
         """Take in an admitted stream; ``commands`` came from its first request."""
         self._by_key[stream.key] = stream

@@ -1,4 +1,4 @@
-"""What the two HTTP services share: a server on a loopback port whose answers have a length and keep connections open."""
+"""What the two HTTP services share: a server on a loopback port that keeps connections open."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def page(calls: tuple[Call, Call]) -> str:
 class Web(Handler):
     """``app`` is the shop."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name http.server calls
         if self.path != "/":
             self.answer(404, "text/plain", "there is only /\n")
             return

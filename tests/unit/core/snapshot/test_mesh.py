@@ -202,3 +202,16 @@ def test_services_that_are_gone_leave_nothing_behind():
     assert not empty.wanted
     assert not empty.destinations
     assert not list(empty.endpoints.types())
+
+
+def test_a_proxy_may_be_announced_before_it_is_known():
+    """It takes no traffic from the first moment on, whatever else changes meanwhile."""
+    mesh = snapshot(CLIENT).apply(Changes(joining={"a": True}), 2)
+    other = mesh.apply(Changes(proxies(web("b", 2))), 3)
+    assert addresses(other) == ["10.0.0.2"]
+
+    assert addresses(other.apply(Changes(proxies(web("a", 1))), 4)) == ["10.0.0.2"]
+    assert addresses(other.apply(Changes(joining={"a": False}), 4).apply(Changes(proxies(web("a", 1))), 5)) == [
+        "10.0.0.1",
+        "10.0.0.2",
+    ]

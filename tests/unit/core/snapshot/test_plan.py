@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from kuma.core.policies._kit.build import TooManySubsets
@@ -195,20 +193,3 @@ def test_a_proxy_whose_policies_cannot_be_built_fails_alone():
     with pytest.raises(TooManySubsets, match="wild"):
         plan(mesh, "one", making)
     assert plan(mesh, "other", making).own.by_name(LISTENER)
-
-
-def test_a_memory_that_is_too_small_changes_no_result():
-    """Shared results may be dropped at any time."""
-    mesh = snapshot(ONE, OTHER, WEB, settings=STRICT, policies=[timeout_to("t", "web", 2)])
-    making = planner()
-    first = {name: shown(plan(mesh, name, making).outbounds) for name in mesh.proxies}
-    for n in range(5000):
-        making._merged.recall(("filler", n), object)  # noqa: SLF001 - as a large fleet would
-
-    assert {name: shown(plan(mesh, name, making).outbounds) for name in mesh.proxies} == first
-
-
-def test_secrets_are_a_layer_of_their_own():
-    """They change without anything else changing."""
-    made = plan(snapshot(ONE), "one")
-    assert len(made.desired().layers) == len(replace(made).desired().layers) == 5

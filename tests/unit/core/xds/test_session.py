@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from kuma.core.errors import BadRequest
@@ -28,10 +30,12 @@ def proxy(request):
 
 
 def layer_of(*resources):
+    """A layer of these resources."""
     return Layer.of(resources)
 
 
 def kinds(said):
+    """The types of responses, in order."""
     return [one.kind for one in said]
 
 
@@ -54,13 +58,13 @@ def test_a_node_cannot_become_another(proxy):
     """A changed node id ends the stream, whatever else the request says."""
     proxy.ask(CLUSTER)
 
-    with pytest.raises(BadRequest, match="the node id changed on a stream from 'default.web' to 'default.db'"):
+    with pytest.raises(BadRequest, match=r"the node id changed on a stream from 'default.web' to 'default.db'"):
         proxy.ask(LISTENER, node=Node(id="default.db"))
 
 
 def test_garbage_ends_the_stream(proxy):
     """Bytes that are no discovery request are refused with a sentence."""
-    with pytest.raises(BadRequest, match="not a (Delta)?DiscoveryRequest"):
+    with pytest.raises(BadRequest, match=r"not a (Delta)?DiscoveryRequest"):
         proxy.session.receive(b"\xff\xff\xff")
 
 
@@ -271,7 +275,7 @@ def test_two_successive_responses_never_bear_one_nonce(proxy):
         nonces += [one.nonce for one in said if one.kind == "EDS"]
 
     assert len(nonces) == 6
-    assert all(before != after for before, after in zip(nonces, nonces[1:], strict=False))
+    assert all(before != after for before, after in itertools.pairwise(nonces))
 
 
 # Refusals
@@ -423,7 +427,7 @@ def test_endpoints_are_not_taken_from_a_cluster_that_is_still_used(proxy):
 
 
 def test_secrets_are_not_taken_from_a_listener_that_still_uses_them(proxy):
-    """mTLS is switched off: the proxy drops the secrets itself, after the listeners changed."""
+    """Mutual TLS is switched off: the proxy drops the secrets itself, after the listeners changed."""
     connected(proxy, desired(layer({"a": 1}, {"a": 1}, {"a": "tls"}, {"identity": 1})))
 
     said = settle(proxy, proxy.want(services("a")))
@@ -510,6 +514,7 @@ def test_clusters_may_be_asked_for_by_name():
 
 
 def versions(state, url):
+    """What a proxy that accepted a state brings along."""
     return {one.name: one.version for one in state.of_type(url)}
 
 

@@ -201,10 +201,12 @@ def drain(model):
 
 
 def contents(state, url, names=None):
+    """Resources of a type as text, by name."""
     return {one.name: one.body.decode() for one in state.of_type(url) if names is None or one.name in names}
 
 
 def assert_holds(model, state):
+    """The proxy has all of a state that it asked for, and nothing else."""
     for url in WHOLE:
         assert model.has[url] == contents(state, url), SHORT[url]
     for url, names in model.subscribed.items():

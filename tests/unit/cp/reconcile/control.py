@@ -66,7 +66,7 @@ class Control:
 async def eventually(condition: Callable[[], Any]) -> None:
     """Wait until a condition is true."""
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions are looked at, nobody tells of them
             await asyncio.sleep(0.005)
 
 

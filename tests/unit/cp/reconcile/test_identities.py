@@ -3,13 +3,13 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
+from kuma.core.errors import InvalidResource
 from kuma.core.model.codec import decode_json
 from kuma.core.model.resource import Meta, Resource
 from kuma.core.snapshot.proxy import proxy_of
 from kuma.cp.ca.authorities import Authorities
-from kuma.cp.ca.authority import new_root, load_authority
+from kuma.cp.ca.authority import load_authority, new_root
 from kuma.cp.reconcile.identities import ADMIN_LIFETIME, Identities
-from kuma.core.errors import InvalidResource
 from kuma.envoy_api.envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
 from tests.unit.cp.reconcile.control import NOW, control, key
 
@@ -46,6 +46,7 @@ def leaf(certificate):
 
 
 def uris(certificate):
+    """The URI SANs of a certificate, in order."""
     names = leaf(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return names.get_values_for_type(x509.UniformResourceIdentifier)
 

@@ -33,10 +33,12 @@ async def store():
 
 
 def writer(store, *, limit=3, exists=lambda _: True):
+    """A writer that flushes when told."""
     return Insights(store, "cp-1", lambda: NOW, exists, flush_interval=timedelta(seconds=10), limit=limit)
 
 
 async def read(store, name="web"):
+    """The stored insight."""
     record = await store.find(key(name, "DataplaneInsight"))
     return {} if record is None else json.loads(record.spec)
 

@@ -26,7 +26,7 @@ async def test_what_is_written_is_in_the_snapshot():
 
 
 async def test_of_several_changes_of_one_record_in_a_batch_the_last_counts():
-    """A Dataplane that is written and deleted before anybody looks is gone; one that is deleted and written is there."""
+    """One that is written and deleted before anybody looks is gone; one that is deleted and written is there."""
     async with control() as cp:
         await cp.write(put("stays"))
         await cp.reached()

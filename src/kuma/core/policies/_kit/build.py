@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -36,6 +36,25 @@ def outbound_parts(selected: Sequence[Resource[Any]], service: str) -> tuple[Par
         if not _speaks_of_routes(resource)
         for item in resource.spec.to
         if _speaks_of(item.target_ref, service)
+    )
+
+
+def route_parts(selected: Sequence[Resource[Any]], service: str, routes: Collection[str]) -> tuple[Part, ...]:
+    """
+    What speaks of a route to a service, beside ``outbound_parts``.
+
+    These are entries for one of the MeshHTTPRoutes that the route comes from (``routes``, their names), and entries of
+    policies whose own targetRef is one of them.
+    """
+    return tuple(
+        (item.default, resource.meta.key)
+        for resource in selected
+        for item in resource.spec.to
+        if (
+            resource.spec.target.name in routes and _speaks_of(item.target_ref, service)
+            if resource.spec.target.kind == "MeshHTTPRoute"
+            else item.target_ref.kind == "MeshHTTPRoute" and item.target_ref.name in routes
+        )
     )
 
 
@@ -90,7 +109,9 @@ def subset_rules(policy: Policy, selected: Sequence[Resource[Any]]) -> tuple[Sub
 
 
 def _speaks_of_routes(resource: Resource[Any]) -> bool:
-    """A policy with an entry for a route says nothing about services, in any of its entries."""
+    """A policy for routes says nothing about services, in any of its entries."""
+    if resource.spec.target.kind == "MeshHTTPRoute":
+        return True
     return any(item.target_ref.kind == "MeshHTTPRoute" for item in resource.spec.to)
 
 

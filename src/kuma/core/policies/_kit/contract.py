@@ -32,7 +32,7 @@ class Policy:
     are called for every outbound and inbound, also when no policy matched (then without conf), because some kinds
     write defaults; ``every_cluster`` is called for each cluster a proxy gets. ``destinations`` yields, for a conf of a
     routing policy, the destinations it leads to; ``combine`` merges its confs, given in ascending priority, where the
-    common merge of fields is not what its kind needs.
+    common merge of fields is not what its kind needs; ``route_names`` yields the names of the routes a conf makes.
     """
 
     kind: str
@@ -45,6 +45,7 @@ class Policy:
     every_cluster: Callable[[ClusterDraft], None] | None = None
     destinations: Callable[[Any], Iterator[Tags]] | None = None
     combine: Callable[[Iterable[Any]], Any] | None = None
+    route_names: Callable[[Any], Iterator[str]] | None = None
 
     def definition(self) -> Definition:
         """The policy as a resource kind."""

@@ -69,14 +69,20 @@ def in_priority_order(policies: Iterable[Resource[PolicySpec]]) -> tuple[Resourc
     return tuple(sorted(by_name, key=_rank))
 
 
-def select(policies: Iterable[Resource[PolicySpec]], proxy: ProxyFacts) -> Selected:
-    """The policies that select a proxy. ``policies`` must be in priority order and free of shadow policies."""
+def select(
+    policies: Iterable[Resource[PolicySpec]], proxy: ProxyFacts, routes: frozenset[str] = frozenset()
+) -> Selected:
+    """
+    The policies that select a proxy. ``policies`` must be in priority order and free of shadow policies.
+
+    ``routes`` are the names of the MeshHTTPRoutes that select the proxy: a policy that targets one of them does too.
+    """
     chosen: list[Resource[Any]] = []
     by_inbound: list[list[Resource[Any]]] = [[] for _ in proxy.inbounds]
     for policy in policies:
         if not _same_zone(policy.meta, proxy):
             continue
-        whole, inbounds = _selects(policy.spec.target, proxy)
+        whole, inbounds = _selects(policy.spec.target, proxy, routes)
         if not whole and not inbounds:
             continue
         chosen.append(policy)
@@ -106,7 +112,7 @@ def _same_zone(policy: Meta, proxy: ProxyFacts) -> bool:
     return ours is None or theirs is None or ours == theirs
 
 
-def _selects(ref: TargetRef, proxy: ProxyFacts) -> tuple[bool, tuple[int, ...]]:
+def _selects(ref: TargetRef, proxy: ProxyFacts, routes: frozenset[str]) -> tuple[bool, tuple[int, ...]]:
     """Whether the proxy as a whole is selected, and which of its inbounds are."""
     everything = tuple(range(len(proxy.inbounds)))
     nothing: tuple[bool, tuple[int, ...]] = (False, ())
@@ -125,6 +131,8 @@ def _selects(ref: TargetRef, proxy: ProxyFacts) -> tuple[bool, tuple[int, ...]]:
             if ref.section_name is None:
                 return True, everything
             return False, tuple(i for i, x in enumerate(proxy.inbounds) if x.section == ref.section_name)
+        case "MeshHTTPRoute":
+            return ref.name in routes, ()
         case "MeshSubset":
             return _by_tags(ref.tags or {}, proxy)
         case "MeshService" | "MeshServiceSubset" if ref.name:

@@ -100,7 +100,9 @@ def _limit(http: LocalHttp, rate: Rate) -> HttpLimit:
 
 
 def _headers(headers: Headers) -> list[HeaderValueOption]:
-    added = [_header(header.name, header.value, HeaderValueOption.APPEND_IF_EXISTS_OR_ADD) for header in headers.add or ()]
+    added = [
+        _header(header.name, header.value, HeaderValueOption.APPEND_IF_EXISTS_OR_ADD) for header in headers.add or ()
+    ]
     return added + [
         _header(header.name, header.value, HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD) for header in headers.set or ()
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -26,7 +26,7 @@ from kuma.core.policies._kit.validation import (
     too_long_duration,
     top_level_warnings,
 )
-from kuma.core.policies.meshratelimit.spec import Conf, Headers, LocalHttp, LocalTcp, MeshRateLimit, Rate, Rule
+from kuma.core.policies.meshratelimit.spec import Conf, Headers, Item, LocalHttp, LocalTcp, MeshRateLimit, Rate, Rule
 from kuma.envoy_api.envoy.type.v3.http_status_pb2 import StatusCode
 
 _SHORTEST: Final = timedelta(milliseconds=50)
@@ -73,7 +73,7 @@ def warnings(spec: MeshRateLimit) -> Iterator[str]:
         yield FROM_IS_DEPRECATED
     if spec.to:
         yield f"spec.to: {GATEWAYS_COME_LATER}"
-    lists = {"to": spec.to, "from": spec.from_, "rules": spec.rules}
+    lists: dict[str, Sequence[Item | Rule]] = {"to": spec.to, "from": spec.from_, "rules": spec.rules}
     for name, entries in lists.items():
         for index, entry in enumerate(entries):
             if _status_is_too_low(entry.default):

@@ -48,17 +48,18 @@ _RESET_FORMATS: Final = {"Seconds": RetryPolicy.SECONDS, "UnixTimestamp": RetryP
 def outbound(draft: OutboundDraft, rules: Towards[Conf]) -> None:
     """Write the retries of calls to another service."""
     conf = rules.towards(draft.view.service)
-    if conf is None:
-        return
-    if draft.view.protocol == "tcp" and draft.chain.tcp is not None and conf.tcp is not None:
-        if conf.tcp.max_connect_attempt is not None:
+    if draft.chain.tcp is not None:
+        plain = draft.view.protocol == "tcp" or draft.view.is_http
+        if plain and conf is not None and conf.tcp is not None and conf.tcp.max_connect_attempt is not None:
             draft.chain.tcp.max_connect_attempts.value = conf.tcp.max_connect_attempt
         return
-    policy = _retry_policy(draft.view.protocol, conf)
-    if policy is not None:
-        for route in draft.chain.routes():
-            if route.HasField("route"):
-                route.route.retry_policy.CopyFrom(policy)
+    # Rules for single requests make HTTP of a service that does not say so.
+    protocol = draft.view.protocol if draft.view.is_http else "http"
+    for route in draft.chain.routes():
+        conf = rules.on_route(draft.view.service, route.name)
+        policy = None if conf is None else _retry_policy(protocol, conf)
+        if policy is not None and route.HasField("route"):
+            route.route.retry_policy.CopyFrom(policy)
 
 
 def _retry_policy(protocol: str, conf: Conf) -> RetryPolicy | None:

@@ -37,6 +37,10 @@ def outbound(draft: OutboundDraft, rules: Towards[Conf]) -> None:
     conf = _towards(rules, draft.view.service)
     if conf is not None:
         _write_chain(draft.chain, conf)
+    for route in draft.chain.routes():
+        special = rules.routes.get(route.name)
+        if special is not None:
+            _write_times(route, special.conf.http or Http())
     for cluster in draft.clusters:
         conf = _towards(rules, cluster.service or draft.view.service)
         if conf is not None:
@@ -70,13 +74,16 @@ def _write_chain(chain: ChainDraft, conf: Conf) -> None:
         chain.http.common_http_protocol_options.idle_timeout.FromTimedelta(_OFF)
         chain.http.request_headers_timeout.FromTimedelta(_or(http.request_headers_timeout, _OFF))
         for route in chain.routes():
-            if not route.HasField("route"):
-                continue
-            route.route.timeout.FromTimedelta(_or(http.request_timeout, REQUEST_TIMEOUT))
-            if http.stream_idle_timeout is not None or not route.route.HasField("idle_timeout"):
-                route.route.idle_timeout.FromTimedelta(_or(http.stream_idle_timeout, STREAM_IDLE_TIMEOUT))
+            _write_times(route, http)
     if chain.tcp is not None:
         chain.tcp.idle_timeout.FromTimedelta(_or(conf.idle_timeout, IDLE_TIMEOUT))
+
+
+def _write_times(route: Route, http: Http) -> None:
+    if route.HasField("route"):
+        route.route.timeout.FromTimedelta(_or(http.request_timeout, REQUEST_TIMEOUT))
+        if http.stream_idle_timeout is not None or not route.route.HasField("idle_timeout"):
+            route.route.idle_timeout.FromTimedelta(_or(http.stream_idle_timeout, STREAM_IDLE_TIMEOUT))
 
 
 def _write_cluster(draft: ClusterDraft, conf: Conf) -> None:
@@ -111,11 +118,11 @@ def _first(confs: Sequence[Http], field: Callable[[Http], timedelta | None]) -> 
 
 
 def _write_conditions(chain: ChainDraft, conditions: Sequence[tuple[Match, Http]]) -> None:
-    split_routes(chain, _KEYS, [(match, partial(_write_route, http=http)) for match, http in conditions])
+    split_routes(chain, _KEYS, [(match, partial(_write_what_is_given, http=http)) for match, http in conditions])
     note_clients(chain, _KEYS, [match for match, _ in conditions])
 
 
-def _write_route(route: Route, http: Http) -> None:
+def _write_what_is_given(route: Route, http: Http) -> None:
     if http.request_timeout is not None:
         route.route.timeout.FromTimedelta(http.request_timeout)
     if http.stream_idle_timeout is not None:

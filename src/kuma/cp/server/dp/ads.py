@@ -64,7 +64,8 @@ class AdsServer:
             async with self._admissions:
                 node, commands = _introduction(session, first)
                 del first
-                admitted = await self._registration.admit(node, grpc.credential(scope), owner, scope.client)
+                announce = self._streams.announcing(session)
+                admitted = await self._registration.admit(node, grpc.credential(scope), owner, scope.client, announce)
         except StopAsyncIteration:
             return
         except TimeoutError:

@@ -24,14 +24,17 @@ MESH = target("Mesh")
 
 
 def to(ref, seconds):
+    """An entry of ``to``."""
     return {"targetRef": ref, "default": {"connectionTimeout": f"{seconds}s"}}
 
 
 def entry(seconds, ref=MESH):
+    """An entry of ``from``."""
     return {"targetRef": ref, "default": {"connectionTimeout": f"{seconds}s"}}
 
 
 def rule(seconds, *matches):
+    """An entry of ``rules``."""
     return (
         {"matches": list(matches), "default": {"connectionTimeout": f"{seconds}s"}}
         if matches
@@ -40,10 +43,12 @@ def rule(seconds, *matches):
 
 
 def exact(value, **more):
+    """A match of one SPIFFE id."""
     return {"spiffeID": {"type": "Exact", "value": value}, **more}
 
 
 def prefix(value):
+    """A match of many SPIFFE ids."""
     return {"spiffeID": {"type": "Prefix", "value": value}}
 
 
@@ -167,6 +172,7 @@ def test_rules_of_any_policy_switch_from_entries_off():
 
 
 def permission(name, *entries):
+    """A MeshTrafficPermission with these sources and actions."""
     return policy(
         name,
         kind=PERMISSION.kind,
@@ -175,10 +181,12 @@ def permission(name, *entries):
 
 
 def service(name):
+    """The source with this service tag."""
     return target("MeshService", name=name)
 
 
 def subset(**tags):
+    """The sources with these tags."""
     return target("MeshSubset", tags=tags)
 
 
@@ -252,6 +260,7 @@ SOURCES = [
 
 
 def speaks_of(ref, source):
+    """Whether a targetRef holds for a source, from its meaning."""
     wanted = {**ref.get("tags", {}), **({"kuma.io/service": ref["name"]} if "name" in ref else {})}
     return all(key in source and value in {"*", source[key]} for key, value in wanted.items())
 

@@ -14,6 +14,7 @@ A, B, C = (Key("MeshTimeout", "default", name) for name in "abc")
 
 
 def conf(**fields):
+    """The conf of a MeshTimeout as a user writes it."""
     return Conf.model_validate(fields)
 
 
@@ -41,6 +42,7 @@ def test_a_later_part_overrides_field_by_field():
 
 
 def retry(written):
+    """The conf of a MeshRetry as a user writes it."""
     return Retry.model_validate(written, strict=False)
 
 

@@ -31,7 +31,7 @@ def _conf(*backends):
     return Conf.model_validate_json(json.dumps({"backends": list(backends)}))
 
 
-def _file(path="/tmp/access.log", **format):
+def _file(path="/logs/access", **format):
     return {"type": "File", "file": {"path": str(path), **({"format": format} if format else {})}}
 
 
@@ -94,10 +94,10 @@ def _awaited(path, lines):
 
 def test_placeholders_of_outbound_traffic_are_filled_in(drafts):
     """What only the control plane knows stands in the line when Envoy sees it."""
-    draft = _outbound(drafts, _plain("/tmp/a", PLACEHOLDERS))
+    draft = _outbound(drafts, _plain("/logs/a", PLACEHOLDERS))
 
     [logger] = _logs(draft.chain)
-    assert (logger.name, _unpacked(logger).path) == (FILE_LOGGER, "/tmp/a")
+    assert (logger.name, _unpacked(logger).path) == (FILE_LOGGER, "/logs/a")
     assert _text(logger) == "10.0.0.7:0 10.0.0.7 web backend default OUTBOUND zone-1 web-workload\n"
 
 
@@ -105,7 +105,7 @@ def test_placeholders_of_inbound_traffic_are_filled_in(drafts):
     """Who calls is not known; the address is the proxy's own, as in Kuma."""
     draft = drafts.inbound("http")
     draft.logs = FACTS
-    inbound(draft, InboundRules((_rule(_plain("/tmp/a", PLACEHOLDERS)),)))
+    inbound(draft, InboundRules((_rule(_plain("/logs/a", PLACEHOLDERS)),)))
 
     [logger] = _logs(draft.chains[0])
     assert _text(logger) == "10.0.0.7:0 10.0.0.7 unknown backend default INBOUND zone-1 web-workload\n"
@@ -116,15 +116,19 @@ def test_placeholders_of_inbound_traffic_are_filled_in(drafts):
     [
         (
             "http",
-            '[%START_TIME%] default "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% '
-            "%RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "
-            '"%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-B3-TRACEID?X-DATADOG-TRACEID)%" '
-            '"%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "web" "backend" "10.0.0.7" "%UPSTREAM_HOST%"\n',
+            (
+                '[%START_TIME%] default "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% '
+                "%RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "
+                '"%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-B3-TRACEID?X-DATADOG-TRACEID)%" '
+                '"%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "web" "backend" "10.0.0.7" "%UPSTREAM_HOST%"\n'
+            ),
         ),
         (
             "tcp",
-            "[%START_TIME%] %RESPONSE_FLAGS% default 10.0.0.7(web)->%UPSTREAM_HOST%(backend) took %DURATION%ms, "
-            "sent %BYTES_SENT% bytes, received: %BYTES_RECEIVED% bytes\n",
+            (
+                "[%START_TIME%] %RESPONSE_FLAGS% default 10.0.0.7(web)->%UPSTREAM_HOST%(backend) took %DURATION%ms, "
+                "sent %BYTES_SENT% bytes, received: %BYTES_RECEIVED% bytes\n"
+            ),
         ),
     ],
 )
@@ -140,9 +144,9 @@ def test_a_line_may_be_json(drafts):
     fields = [{"key": "who", "value": "%KUMA_SOURCE_SERVICE%"}, {"key": "when", "value": "%START_TIME%"}]
     draft = _outbound(drafts, _file(type="Json", json=fields, omitEmptyValues=True))
 
-    format = _unpacked(_logs(draft.chain)[0]).log_format
-    assert MessageToDict(format.json_format) == {"who": "web", "when": "%START_TIME%"}
-    assert format.omit_empty_values
+    made = _unpacked(_logs(draft.chain)[0]).log_format
+    assert MessageToDict(made.json_format) == {"who": "web", "when": "%START_TIME%"}
+    assert made.omit_empty_values
 
 
 @pytest.mark.parametrize(
@@ -177,7 +181,9 @@ def test_records_for_a_collector_carry_body_and_attributes(drafts):
     first, second, third = (_unpacked(logger, OpenTelemetryAccessLogConfig) for logger in loggers)
     assert {logger.name for logger in loggers} == {OTEL_LOGGER}
     assert first.log_name == "MeshAccessLog"
-    assert MessageToDict(first.body) == {"kvlistValue": {"values": [{"key": "dst", "value": {"stringValue": "backend"}}]}}
+    assert MessageToDict(first.body) == {
+        "kvlistValue": {"values": [{"key": "dst", "value": {"stringValue": "backend"}}]}
+    }
     assert [(one.key, one.value.string_value) for one in first.attributes.values] == [("mesh", "default")]
     assert second.body.string_value.startswith('[%START_TIME%] default "%REQ(:METHOD)%')
     assert third.body.string_value == "zone-1"
@@ -230,18 +236,19 @@ def test_an_empty_list_switches_logging_off(drafts):
     assert _logs(_outbound(drafts).chain) == []
 
 
-def test_envoy_accepts_every_kind_of_logger(drafts, envoy):
+def test_envoy_accepts_every_kind_of_logger(drafts, envoy, tmp_path):
     """Files, servers and collectors; text and JSON; by identity, server name and route."""
     fields = [{"key": "a", "value": "%REQ(:PATH)%"}]
     backends = [
         _file("/dev/null"), _file("/dev/null", type="Json", json=fields, omitEmptyValues=True),
         _tcp(), _tcp(type="Json", json=fields), _otel("127.0.0.1:4317", attributes=fields, body="%START_TIME(%s)%"),
     ]  # fmt: skip
-    match = {**_spiffe('spiffe://default/a.b-c'), "sni": {"type": "Exact", "value": "backend.mesh"}}
+    match = {**_spiffe("spiffe://default/a.b-c"), "sni": {"type": "Exact", "value": "backend.mesh"}}
     to = [drafts.outbound("http", "a"), drafts.outbound("tcp", "b")]
     for draft, service in zip(to, ("a", "b"), strict=True):
-        draft.logs = LogFacts(workdir="/dev/shm")
-        draft.chain.routes()[:1] and setattr(draft.chain.routes()[0], "name", 'ro"ute')
+        draft.logs = LogFacts(workdir=str(tmp_path))
+        for route in draft.chain.routes():
+            route.name = 'ro"ute'
         conf = Merged(_conf(*backends), (KEY,))
         outbound(draft, Towards({service: conf}, spoken=True, routes={'ro"ute': conf}))
     to[0].clusters += to[0].extra_clusters
@@ -270,8 +277,13 @@ def _by_client(drafts, folder, protocol, port):
     draft = drafts.inbound(protocol, TlsMode.STRICT, workload_port=port)
     sni = {"sni": {"type": "Exact", "value": "backend.mesh"}}
     rules = (
-        _rule(_plain(folder / f"{protocol}-exact", "%KUMA_DESTINATION_SERVICE%"), match=_spiffe("spiffe://default/web")),
-        _rule(_plain(folder / f"{protocol}-prefix", "%PROTOCOL%"), match={**_spiffe("spiffe://default/w", "Prefix"), **sni}),
+        _rule(
+            _plain(folder / f"{protocol}-exact", "%KUMA_DESTINATION_SERVICE%"), match=_spiffe("spiffe://default/web")
+        ),
+        _rule(
+            _plain(folder / f"{protocol}-prefix", "%PROTOCOL%"),
+            match={**_spiffe("spiffe://default/w", "Prefix"), **sni},
+        ),
         _rule(_plain(folder / f"{protocol}-others", "%REQUESTED_SERVER_NAME%")),
     )
     inbound(draft, InboundRules(rules))
@@ -289,7 +301,7 @@ def test_each_request_is_logged_by_the_conf_that_holds_for_it(drafts, envoy, aut
             for draft in own:
                 for uris in (WEB, ("spiffe://default/wet",), ("spiffe://default/api",)):
                     get(draft.view.port, authority=authority, uris=uris)
-            # Envoy flushes its files after ten seconds.
+            # Envoy may take ten seconds to flush its files.
             assert _awaited(tmp_path / "routed", 1) == ["/special"]
             assert sorted(_awaited(tmp_path / "common", 2)) == ["/nowhere", "/other"]
             for protocol, spoken in (("http", "HTTP/1.1"), ("tcp", "-")):

@@ -50,9 +50,9 @@ def _spiffe(value, kind="Exact"):
     return {"spiffeID": {"type": kind, "value": value}}
 
 
-def _fault(filter):
+def _fault(one):
     config = HTTPFault()
-    assert filter.typed_config.Unpack(config)
+    assert one.typed_config.Unpack(config)
     return config
 
 
@@ -69,9 +69,7 @@ def test_every_fault_is_a_filter_with_all_its_knobs(drafts):
     assert fault.delay.fixed_delay.seconds == 10
     assert fault.delay.percentage == FractionalPercent(numerator=5)
     assert fault.response_rate_limit.fixed_limit.limit_kbps == 50_000
-    assert fault.response_rate_limit.percentage == FractionalPercent(
-        numerator=1, denominator=FractionalPercent.MILLION
-    )
+    assert fault.response_rate_limit.percentage == FractionalPercent(numerator=1, denominator=FractionalPercent.MILLION)
     assert not fault.headers
     assert _fault(second).abort.http_status == 418
 
@@ -141,9 +139,9 @@ def test_a_rule_for_everybody_is_a_plain_filter_named_after_its_policy(drafts):
     draft = drafts.inbound("http")
     inbound(draft, InboundRules((_rule(_abort(500)),)))
 
-    [filter] = draft.chains[0].http_filters
-    assert filter.name == KRI
-    assert _fault(filter).abort.http_status == 500
+    [plain] = draft.chains[0].http_filters
+    assert plain.name == KRI
+    assert _fault(plain).abort.http_status == 500
 
 
 def test_rules_by_identity_are_skipped_for_others(drafts):
@@ -154,11 +152,11 @@ def test_rules_by_identity_are_skipped_for_others(drafts):
 
     plain, secured = draft.chains
     special, other = secured.http_filters
-    assert [filter.name for filter in plain.http_filters] == [KRI]
+    assert [one.name for one in plain.http_filters] == [KRI]
     assert _fault(plain.http_filters[0]).abort.http_status == 500
     assert (special.name, other.name) == ("kri_mfi_special", KRI)
-    for filter in (special, other):
-        assert filter.typed_config.Is(ExtensionWithMatcher.DESCRIPTOR)
+    for one in (special, other):
+        assert one.typed_config.Is(ExtensionWithMatcher.DESCRIPTOR)
 
 
 def test_envoy_accepts_every_knob(drafts, envoy):

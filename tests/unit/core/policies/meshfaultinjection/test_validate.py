@@ -92,7 +92,9 @@ def test_sound_policies_are_accepted(spec):
             ],
         ),
         (
-            _rules({"http": [{"responseBandwidth": {"limit": limit, "percentage": 1}} for limit in ("", "5", "0kbps")]}),
+            _rules(
+                {"http": [{"responseBandwidth": {"limit": limit, "percentage": 1}} for limit in ("", "5", "0kbps")]}
+            ),
             [
                 ("spec.rules[0].default.http.responseBandwidth[0].responseBandwidth", "must be defined"),
                 (

@@ -142,11 +142,11 @@ def test_what_is_not_given_has_kumas_defaults(drafts):
 
 def test_events_are_written_to_a_file(drafts):
     """Envoy's sink gets the path of the file."""
-    [sink] = _probe(drafts, "http", {"http": {}, "eventLogPath": "/tmp/probes.log"}).event_logger
+    [sink] = _probe(drafts, "http", {"http": {}, "eventLogPath": "/var/log/probes.log"}).event_logger
     config = HealthCheckEventFileSink()
 
     assert sink.typed_config.Unpack(config)
-    assert config.event_log_path == "/tmp/probes.log"
+    assert config.event_log_path == "/var/log/probes.log"
 
 
 def test_weighted_localities_keep_their_place(drafts):
@@ -174,8 +174,9 @@ def test_a_valid_policy_can_always_be_applied(drafts, data, protocol):
     """What was accepted never fails later, when a proxy's configuration is made from it."""
     written = Writer(data, careful=True).policy(POLICY)
     for item in written.get("to", ()):
-        if "eventLogPath" in item.get("default", {}):
-            item["default"]["eventLogPath"] = "/var/log/probes.log"
+        if "default" in item:
+            item["default"] |= {"eventLogPath": "/var/log/probes.log"}
+            item["default"].get("http", {})["expectedStatuses"] = [503]
     spec = POLICY.spec.model_validate_json(json.dumps(written))
     assume(not list(POLICY.validate(spec)))
     draft = drafts.outbound(protocol)

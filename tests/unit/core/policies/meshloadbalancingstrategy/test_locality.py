@@ -30,9 +30,9 @@ def _aware(**fields):
 
 
 def _local(*tags):
-    return {
-        "affinityTags": [{"key": tag} if isinstance(tag, str) else dict(zip(("key", "weight"), tag)) for tag in tags]
-    }
+    """Affinity tags: names, or names with weights."""
+    pairs = [{"key": tag} if isinstance(tag, str) else {"key": tag[0], "weight": tag[1]} for tag in tags]
+    return {"affinityTags": pairs}
 
 
 def _groups(conf, endpoints=ENDPOINTS, place=HERE):

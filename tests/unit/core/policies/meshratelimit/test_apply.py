@@ -84,10 +84,10 @@ def test_connections_are_limited_in_front_of_all_filters(drafts, protocol):
     draft = drafts.inbound(protocol)
     inbound(draft, InboundRules((_rule(ALL),)))
 
-    [filter] = draft.chains[0].network_filters
+    [made] = draft.chains[0].network_filters
     config = network.LocalRateLimit()
-    filter.typed_config.Unpack(config)
-    assert (filter.name, config.stat_prefix) == (NETWORK_FILTER, "tcp_rate_limit")
+    made.typed_config.Unpack(config)
+    assert (made.name, config.stat_prefix) == (NETWORK_FILTER, "tcp_rate_limit")
     assert (config.token_bucket.max_tokens, config.token_bucket.fill_interval.nanos) == (3, 500_000_000)
 
 
@@ -160,6 +160,8 @@ def test_clients_do_not_use_up_each_others_limits(drafts, envoy, authority):
         draft = drafts.inbound("http", TlsMode.STRICT, workload_port=port)
         inbound(draft, InboundRules((special, _rule(_requests(2)))))
         with envoy.running(draft):
-            answers = [get(draft.view.port, authority=authority, uris=uris).status for uris in (WEB, WEB, API, API, API)]
+            answers = [
+                get(draft.view.port, authority=authority, uris=uris).status for uris in (WEB, WEB, API, API, API)
+            ]
 
     assert answers == [200, 429, 200, 200, 429]

@@ -113,8 +113,10 @@ def test_sound_policies_are_accepted(spec):
                 ("spec.rules[0].matches[1]", "must specify at least one of 'spiffeID' or 'sni'"),
                 (
                     "spec.rules[0].default.local.tcp",
-                    "can't be specified when matches contain spiffeID because this field cannot be conditioned on "
-                    "source identity",
+                    (
+                        "can't be specified when matches contain spiffeID because this field cannot be conditioned on "
+                        "source identity"
+                    ),
                 ),
             ],
         ),
@@ -137,11 +139,7 @@ def test_the_schema_refuses_what_has_the_wrong_shape():
     with pytest.raises(ValidationError) as refused:
         _parsed(
             _rules(
-                {
-                    "local": {
-                        "http": {"requestRate": {"num": 1}, "onRateLimit": {"headers": {"set": [{"name": "A"}]}}}
-                    }
-                }
+                {"local": {"http": {"requestRate": {"num": 1}, "onRateLimit": {"headers": {"set": [{"name": "A"}]}}}}}
             )
         )
 

@@ -43,6 +43,7 @@ class Exchange:
 
 
 async def read(*chunks):
+    """The messages in what the network gave."""
     return [message async for message in grpc.messages(Exchange(*chunks))]
 
 

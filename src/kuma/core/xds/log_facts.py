@@ -1,0 +1,36 @@
+"""What access logs say about the proxy that writes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+_LONGEST_NAME: Final = 98
+_UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class LogFacts:
+    """
+    Facts of one proxy; the defaults are those of a proxy nothing is known of.
+
+    ``service`` is the first ``kuma.io/service`` of the proxy. ``workdir`` is where its kuma-dp keeps its files.
+    ``ipv6``: whether names of collectors may resolve to IPv6 addresses.
+    """
+
+    name: str = _UNKNOWN
+    mesh: str = "default"
+    address: str = "127.0.0.1"
+    service: str = _UNKNOWN
+    zone: str = ""
+    workload: str = ""
+    workdir: str = "/tmp"  # noqa: S108 - Kuma's default
+    ipv6: bool = False
+
+    @property
+    def stream_path(self) -> str:
+        """The FIFO on which kuma-dp takes log lines that are to leave over TCP."""
+        return f"{self.workdir}/{f'kuma-al-{self.name}-{self.mesh}'[:_LONGEST_NAME]}.sock"
+
+
+UNKNOWN_PROXY: Final = LogFacts()
