@@ -26,7 +26,18 @@ from kuma.core.snapshot.mesh import Destination, MeshSnapshot
 from kuma.core.snapshot.proxy import RESERVED_INBOUND_PORT, Outbound, Proxy
 from kuma.core.xds.generate import Generator, Memory
 from kuma.core.xds.resources import EMPTY, Desired, Layer
-from kuma.core.xds.view import AdminView, Backend, InboundView, OutboundRules, OutboundsView, OutboundView, ProxyView
+from kuma.core.xds.source_tags import header_value
+from kuma.core.xds.view import (
+    NOBODY,
+    AdminView,
+    Backend,
+    Caller,
+    InboundView,
+    OutboundRules,
+    OutboundsView,
+    OutboundView,
+    ProxyView,
+)
 
 _NO_DESTINATION: Final = Destination("tcp", tls=False)
 _KAFKA: Final = "kafka"
@@ -115,13 +126,23 @@ class Planner:
         return ProxyView(admin, tuple(inbounds), tuple(rules))
 
     def outbounds_view(
-        self, snapshot: MeshSnapshot, outbounds: tuple[Outbound, ...], traits: Traits, selected: dict[str, Selected]
+        self,
+        snapshot: MeshSnapshot,
+        outbounds: tuple[Outbound, ...],
+        traits: Traits,
+        caller: Caller,
+        selected: dict[str, Selected],
     ) -> OutboundsView:
         """What the proxy shares with its class."""
-        return tuple(self._outbound(snapshot, outbound, traits, selected) for outbound in outbounds)
+        return tuple(self._outbound(snapshot, outbound, traits, caller, selected) for outbound in outbounds)
 
     def _outbound(
-        self, snapshot: MeshSnapshot, outbound: Outbound, traits: Traits, selected: dict[str, Selected]
+        self,
+        snapshot: MeshSnapshot,
+        outbound: Outbound,
+        traits: Traits,
+        caller: Caller,
+        selected: dict[str, Selected],
     ) -> tuple[OutboundView, OutboundRules]:
         service = dict(outbound.tags)[SERVICE_TAG]
         routing = {policy.kind: self._towards(policy, selected, (service,)) for policy in _routing()}
@@ -143,6 +164,7 @@ class Planner:
             destination.tls,
             traits.ipv6,
             backends,
+            caller,
         )
         return view, OutboundRules(towards)
 
@@ -165,18 +187,20 @@ class Planner:
 
     def _outbounds(self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: dict[str, Selected]) -> Layer:
         policies = tuple(selected[policy.kind].policies for policy in POLICIES if policy.outbound is not None)
+        caller = _caller(snapshot, proxy, selected)
         # Objects are told apart by identity; the remembered value holds them, so that no identity is used twice.
         key = (
             id(proxy.outbounds),
             id(snapshot.destinations),
             snapshot.settings.name,
             traits.ipv6,
+            caller,
             tuple(tuple(map(id, some)) for some in policies),
         )
 
         def make() -> tuple[Layer, object]:
-            layer = self._generator.outbounds(self.outbounds_view(snapshot, proxy.outbounds, traits, selected))
-            return layer, (proxy.outbounds, snapshot.destinations, policies)
+            view = self.outbounds_view(snapshot, proxy.outbounds, traits, caller, selected)
+            return self._generator.outbounds(view), (proxy.outbounds, snapshot.destinations, policies)
 
         return self._classes.recall(key, make)[0]
 
@@ -218,6 +242,18 @@ class Planner:
 def _routing() -> tuple[Policy, ...]:
     """The kinds that decide where traffic goes."""
     return tuple(policy for policy in POLICIES if policy.destinations is not None)
+
+
+def _caller(snapshot: MeshSnapshot, proxy: Proxy, selected: dict[str, Selected]) -> Caller:
+    """What others are told of the proxy; nothing unless a policy wants it, because it divides classes."""
+    on_requests = any(policy.knows_callers and _policies(snapshot, policy) for policy in POLICIES)
+    if not on_requests and not any(policy.probes and selected[policy.kind].policies for policy in POLICIES):
+        return NOBODY
+    tags: dict[str, set[str]] = {}
+    for tag_set in facts.all_tag_sets(proxy.resource.spec):
+        for key, value in tag_set.items():
+            tags.setdefault(key, set()).add(value)
+    return Caller(header_value(tags), on_requests)
 
 
 def _backends(snapshot: MeshSnapshot, routing: Mapping[str, Towards[Any]], service: str) -> tuple[Backend, ...]:

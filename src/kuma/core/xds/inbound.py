@@ -78,7 +78,7 @@ def _add_filters(chain: ChainDraft, view: InboundView, internal_cidrs: tuple[str
     service = view.service
     listener_name = names.inbound_listener(view.address, view.port)
     routes = http.one_route(f"inbound:{service}" if service else listener_name, service or listener_name, cluster)
-    routes.request_headers_to_remove.append("x-kuma-tags")
+    routes.request_headers_to_remove.append(names.SOURCE_TAGS_HEADER)
     manager = http.connection_manager(cluster, routes, ipv6=view.ipv6, internal_cidrs=internal_cidrs)
     manager.forward_client_cert_details = HttpConnectionManager.SANITIZE_SET
     manager.set_current_client_cert_details.uri = True

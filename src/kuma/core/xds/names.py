@@ -37,6 +37,8 @@ MESH_ALPN: Final = "kuma"
 CATCH_ALL_ROUTE: Final = "9Zuf5Tg79OuZcQITwBbQykxAk2u4fRKrwYn3//AL4Yo="
 """The route of a service without routing rules: base64 of the SHA-256 of the match list ``[{path prefix /}]``."""
 
+SOURCE_TAGS_HEADER: Final = "x-kuma-tags"
+
 _UNCLEAN: Final = re.compile(r"[^a-zA-Z0-9_-]")
 
 

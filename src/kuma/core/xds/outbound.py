@@ -47,6 +47,9 @@ def http_chain(view: OutboundView, internal_cidrs: tuple[str, ...]) -> ChainDraf
     routes = http.one_route(f"outbound:{view.service}", view.service, cluster, names.CATCH_ALL_ROUTE)
     manager = http.connection_manager(view.service, routes, ipv6=view.ipv6, internal_cidrs=internal_cidrs)
     manager.normalize_path.value = True
+    if view.caller.on_requests:
+        header = manager.route_config.request_headers_to_add.add()
+        header.header.key, header.header.value = names.SOURCE_TAGS_HEADER, view.caller.tags
     return ChainDraft(http=manager, http_filters=[http.grpc_stats()] if view.protocol == "grpc" else [])
 
 

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from kuma.core.policies._kit.rules import TagMatch
+from kuma.core.xds.names import SOURCE_TAGS_HEADER
 from kuma.envoy_api.envoy.config.route.v3.route_components_pb2 import HeaderMatcher
 
-HEADER: Final = "x-kuma-tags"
+HEADER: Final = SOURCE_TAGS_HEADER
 _ANY: Final = "*"
 
 

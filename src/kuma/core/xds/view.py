@@ -66,6 +66,21 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """
+    Who calls, where policies want to know: the proxy's own tags as the header ``x-kuma-tags`` says them.
+
+    ``on_requests`` tells whether every request carries the header; else only health checks do.
+    """
+
+    tags: str = ""
+    on_requests: bool = False
+
+
+NOBODY = Caller()
+
+
+@dataclass(frozen=True, slots=True)
 class OutboundView:
     """An address on which the proxy accepts its application's traffic to one service."""
 
@@ -81,6 +96,7 @@ class OutboundView:
     ipv6: bool
     backends: tuple[Backend, ...] = ()
     """Further destinations, which routing policies may lead to."""
+    caller: Caller = NOBODY
 
     @property
     def service(self) -> str:

@@ -33,6 +33,8 @@ class Policy:
     write defaults; ``every_cluster`` is called for each cluster a proxy gets. ``destinations`` yields, for a conf of a
     routing policy, the destinations it leads to; ``combine`` merges its confs, given in ascending priority, where the
     common merge of fields is not what its kind needs; ``route_names`` yields the names of the routes a conf makes.
+    ``knows_callers``: while the mesh has a policy of the kind, requests say which proxy sends them; ``probes``: its
+    probes do.
     """
 
     kind: str
@@ -46,6 +48,8 @@ class Policy:
     destinations: Callable[[Any], Iterator[Tags]] | None = None
     combine: Callable[[Iterable[Any]], Any] | None = None
     route_names: Callable[[Any], Iterator[str]] | None = None
+    knows_callers: bool = False
+    probes: bool = False
 
     def definition(self) -> Definition:
         """The policy as a resource kind."""

@@ -16,4 +16,5 @@ POLICY: Final = Policy(
     validate=validate,
     warnings=warnings,
     outbound=outbound,
+    probes=True,
 )

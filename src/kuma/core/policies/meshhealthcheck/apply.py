@@ -14,6 +14,7 @@ from kuma.core.policies._kit.headers import HeaderChanges, header_options
 from kuma.core.policies._kit.rules import Towards
 from kuma.core.policies.meshhealthcheck.spec import Conf, Grpc, Http, Tcp
 from kuma.core.units import parse_decimal
+from kuma.core.xds import names
 from kuma.core.xds.draft import ClusterDraft, OutboundDraft
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from kuma.envoy_api.envoy.config.core.v3.health_check_pb2 import HealthCheck
@@ -33,12 +34,12 @@ def outbound(draft: OutboundDraft, rules: Towards[Conf]) -> None:
     for cluster in draft.clusters:
         conf = rules.towards(cluster.service or draft.view.service)
         if conf is not None:
-            _write(cluster, conf)
+            _write(cluster, conf, draft.view.caller.tags)
 
 
-def _write(draft: ClusterDraft, conf: Conf) -> None:
+def _write(draft: ClusterDraft, conf: Conf, caller: str) -> None:
     _write_panic(draft.cluster, conf)
-    probe = _probe(draft.protocol, conf)
+    probe = _probe(draft.protocol, conf, caller)
     if probe is not None:
         _write_common(probe, conf)
         draft.cluster.health_checks.append(probe)
@@ -53,14 +54,14 @@ def _write_panic(cluster: Cluster, conf: Conf) -> None:
         balancing.zone_aware_lb_config.fail_traffic_on_panic = conf.fail_traffic_on_panic
 
 
-def _probe(protocol: str, conf: Conf) -> HealthCheck | None:
-    """The kind of probe for a destination; None where there is none."""
+def _probe(protocol: str, conf: Conf, caller: str) -> HealthCheck | None:
+    """The kind of probe for a destination; None where there is none. ``caller`` are the tags of who probes."""
     own = {"http": conf.http, "http2": conf.http, "grpc": conf.grpc, "tcp": conf.tcp}.get(protocol)
     if own is not None and own.disabled:
         own = None if protocol == "tcp" or conf.tcp is None or conf.tcp.disabled else conf.tcp
     match own:
         case Http():
-            return _http_probe(own, protocol)
+            return _http_probe(own, protocol, caller)
         case Grpc():
             return _grpc_probe(own)
         case Tcp():
@@ -68,8 +69,11 @@ def _probe(protocol: str, conf: Conf) -> HealthCheck | None:
     return None
 
 
-def _http_probe(conf: Http, protocol: str) -> HealthCheck:
+def _http_probe(conf: Http, protocol: str, caller: str) -> HealthCheck:
     probe = HealthCheck()
+    if caller:
+        header = probe.http_health_check.request_headers_to_add.add().header
+        header.key, header.value = names.SOURCE_TAGS_HEADER, caller
     probe.http_health_check.path = conf.path or _HTTP_PATH
     probe.http_health_check.codec_client_type = HTTP2 if protocol == "http2" else HTTP1
     changes = conf.request_headers_to_add or HeaderChanges()
