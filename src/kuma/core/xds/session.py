@@ -213,11 +213,14 @@ class Session:
         state.flight = None
         if error is None:
             state.delivered, state.rejected, state.refused = flight.desired, None, frozenset()
+            state.held = {name: version for name, version in state.held.items() if name in state.owed}
             if state.url == ENDPOINT:
                 self._warming.difference_update(flight.touched)
             yield Acked(state.url)
             return
         state.rejected, state.refused = flight.desired, state.refused.union(flight.touched)
+        for name in flight.touched:
+            state.held.pop(name, None)
         # What was refused is not waited for: one bad cluster or assignment must not hold up every listener.
         self._warming.difference_update(flight.touched if state.url in {CLUSTER, ENDPOINT} else ())
         yield Nacked(state.url, flight.version, error)
@@ -313,7 +316,9 @@ class Session:
         """Nothing is owed any more, but secrets that do not exist yet."""
         state.answered = True
         state.owed = {name for name in state.owed if state.url == SECRET and desired.get(SECRET, name) is None}
-        state.held = {name: version for name, version in state.held.items() if name in state.owed}
+        if state.flight is None or not state.wildcard:
+            # What a proxy brought along of a whole set is what it has until it accepts the first response.
+            state.held = {name: version for name, version in state.held.items() if name in state.owed}
 
     def _compare(
         self, state: _Type, old: Desired, new: Desired, changed: dict[str, XdsResource], removed: dict[str, None]

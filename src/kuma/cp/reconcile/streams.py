@@ -46,9 +46,14 @@ from kuma.cp.reconcile.meshes import Issuing, Meshes, MeshState
 
 _TURN_SECONDS: Final = 0.005
 """How long streams are brought up to date before other tasks get their turn."""
-_PAUSES: Final = (3, 6, 12)
-"""How many times as long as a round over the streams the pause after it is: once, then while changes keep coming."""
-_LONGEST_PAUSE: Final = 1.0
+_CHURN_SECONDS: Final = 0.05
+"""A change that follows so soon on a round over the streams is one of many."""
+_PAUSES: Final = (3, 6, 12, 24)
+"""While changes keep coming: how many times the work of the last round the pause before the next is; it grows."""
+_LONGEST_PAUSE: Final = 0.3
+_CROWD: Final = 20
+_LONGEST_PAUSE_IN_CROWD: Final = 1.0
+"""The longest pause while more proxies than a crowd are about to start: each will change endpoints in a moment."""
 _RETRY_SECONDS: Final = 5.0
 _SERVING: Final = (names.LISTENER, names.CLUSTER)
 """The types without which a proxy takes no traffic."""
@@ -274,31 +279,43 @@ class Streams:
         self._changed.set()
 
     async def _follow_meshes(self) -> None:
+        ended = work = 0.0
         crowded = 0
         while True:
             await self._changed.wait()
+            if perf_counter() - ended < _CHURN_SECONDS:
+                # When a thousand proxies join, each changes endpoints for all others: let changes gather, or telling
+                # them takes all the time there is.
+                await asyncio.sleep(min(self._longest_pause(), _PAUSES[crowded] * work))
+                crowded = min(crowded + 1, len(_PAUSES) - 1)
+            else:
+                crowded = 0
             self._note_listening()
             self._changed.clear()
             dirty, self._dirty = self._dirty, {}
-            began = perf_counter()
+            work = 0.0
             for mesh in dirty:
-                await self._bring_up_to_date(mesh)
-            # When a thousand proxies join, each changes endpoints for all others: let changes gather, or telling them
-            # takes all the time there is.
-            pause = _PAUSES[min(crowded, len(_PAUSES) - 1)] * (perf_counter() - began)
-            await asyncio.sleep(min(_LONGEST_PAUSE, pause))
-            crowded = crowded + 1 if self._changed.is_set() else 0
+                work += await self._bring_up_to_date(mesh)
+            ended = perf_counter()
 
-    async def _bring_up_to_date(self, mesh: str) -> None:
+    def _longest_pause(self) -> float:
+        states = map(self._meshes.state, self._dirty)
+        joining = sum(len(state.snapshot.joining) for state in states if state is not None)
+        return _LONGEST_PAUSE_IN_CROWD if joining > _CROWD else _LONGEST_PAUSE
+
+    async def _bring_up_to_date(self, mesh: str) -> float:
+        """The seconds of work it was, without the turns of others."""
         state = self._meshes.state(mesh)
-        turn = perf_counter()
+        work, turn = 0.0, perf_counter()
         for stream in self.of_mesh(mesh):
             if not stream.ended and stream.admitted <= self._meshes.revision:
                 await self._refresh(stream, state)
             # The loop's own clock stands still within a turn.
             if perf_counter() - turn > _TURN_SECONDS:
+                work += perf_counter() - turn
                 await asyncio.sleep(0)
                 turn = perf_counter()
+        return work + perf_counter() - turn
 
     def _note_listening(self) -> None:
         """Let proxies that listen now take part, all of a round in one new snapshot."""

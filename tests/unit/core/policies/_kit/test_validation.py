@@ -251,8 +251,10 @@ def test_deprecated_ways_to_select_proxies_are_named():
         "MeshSubset value for 'targetRef.kind' is deprecated, use Dataplane with labels instead"
     ]
     assert list(top_level_warnings(_ref(kind="MeshHTTPRoute", name="r"))) == [
-        "MeshHTTPRoute value for 'targetRef.kind' is deprecated, use MeshHTTPRoute in spec.to[].targetRef",
-        "spec.targetRef: MeshHTTPRoute is not supported yet, this policy has no effect",
+        "MeshHTTPRoute value for 'targetRef.kind' is deprecated, use MeshHTTPRoute in spec.to[].targetRef"
+    ]
+    assert list(top_level_warnings(_ref(kind="MeshGateway", name="edge"))) == [
+        "spec.targetRef: MeshGateway is not supported yet, this policy has no effect"
     ]
     assert list(top_level_warnings(None)) == []
 

@@ -3,6 +3,8 @@ from time import monotonic, sleep
 
 import pytest
 from google.protobuf.json_format import MessageToDict
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kuma.core.model.resource import Key
 from kuma.core.policies._kit.rules import InboundRule, InboundRules, Merged, Towards
@@ -308,3 +310,54 @@ def test_each_request_is_logged_by_the_conf_that_holds_for_it(drafts, envoy, aut
                 assert _awaited(tmp_path / f"{protocol}-exact", 1) == ["backend"]
                 assert _awaited(tmp_path / f"{protocol}-prefix", 1) == [spoken]
                 assert _awaited(tmp_path / f"{protocol}-others", 1)[-1:] == ["backend.mesh"]
+
+
+TEXTS = st.sampled_from(["x", "%KUMA_MESH% %PROTOCOL%", PLACEHOLDERS, "100%%"])
+FORMATS = st.none() | st.sampled_from(["Plain", "Json"]).flatmap(
+    lambda kind: st.fixed_dictionaries(
+        {
+            "type": st.just(kind),
+            "plain": TEXTS,
+            "json": st.lists(
+                st.fixed_dictionaries({"key": st.sampled_from("ab"), "value": TEXTS}), min_size=1, max_size=2
+            ),
+        },
+        optional={"omitEmptyValues": st.booleans()},
+    )
+)
+BACKENDS = st.one_of(
+    FORMATS.map(lambda one: {"type": "File", "file": {"path": "/logs/a", "format": one}}),
+    FORMATS.map(lambda one: {"type": "Tcp", "tcp": {"address": "10.0.0.1:1", "format": one}}),
+    st.builds(_otel, st.sampled_from(["a:1", "10.0.0.1", "[::1]:4317"]), body=st.none() | TEXTS),
+)
+MATCHES = st.none() | st.sampled_from(
+    [
+        {},
+        _spiffe("spiffe://default/web"),
+        _spiffe("spiffe://default", "Prefix"),
+        {"sni": {"type": "Exact", "value": "backend.mesh"}},
+        {**_spiffe("spiffe://default/web"), "sni": {"type": "Exact", "value": "backend.mesh"}},
+    ]
+)
+PROTOCOLS = st.sampled_from(["http", "http2", "grpc", "tcp", "kafka"])
+MODES = st.sampled_from(list(TlsMode))
+
+
+@given(confs=st.lists(st.tuples(st.lists(BACKENDS, max_size=3), MATCHES), max_size=4), protocol=PROTOCOLS, mode=MODES)
+def test_any_backends_can_be_used(drafts, confs, protocol, mode):
+    """What was accepted never fails later; every collector named by a logger is a cluster that the proxy gets."""
+    own, to = drafts.inbound(protocol, mode), drafts.outbound(protocol)
+    inbound(own, InboundRules(tuple(_rule(*backends, match=match) for backends, match in confs)))
+    for backends, _ in confs:
+        outbound(to, _towards(*backends))
+
+    for chains, draft in ((own.chains, own), ([to.chain], to)):
+        known = {cluster.cluster.name for cluster in draft.extra_clusters}
+        used = {
+            _unpacked(logger, OpenTelemetryAccessLogConfig).grpc_service.envoy_grpc.cluster_name
+            for chain in chains
+            for logger in _logs(chain)
+            if logger.name == OTEL_LOGGER
+        }
+        assert used <= known
+        assert len(known) == len(draft.extra_clusters)

@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kuma.core.model.resource import Key
 from kuma.core.policies._kit.rules import InboundRule, InboundRules, Merged, SubsetRule, TagMatch
@@ -207,3 +209,45 @@ def test_the_identity_decides_who_meets_a_fault(drafts, envoy, authority):
             ]
 
     assert answers == [200, 501, 418, 200]
+
+
+PERCENTAGES = st.integers(0, 100) | st.decimals(0, 100, places=6).map(str)
+FAULTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "abort": st.fixed_dictionaries({"httpStatus": st.integers(200, 599), "percentage": PERCENTAGES}),
+        "delay": st.fixed_dictionaries({"value": st.sampled_from(["0s", "1ms", "1h"]), "percentage": PERCENTAGES}),
+        "responseBandwidth": st.fixed_dictionaries(
+            {"limit": st.sampled_from(["1kbps", "50 Mbps", "2Gbps"]), "percentage": PERCENTAGES}
+        ),
+    },
+)
+CONFS = st.fixed_dictionaries({}, optional={"http": st.lists(FAULTS, max_size=3)})
+MATCHES = st.none() | st.sampled_from(
+    [
+        {},
+        _spiffe("spiffe://default/web"),
+        _spiffe("spiffe://default", "Prefix"),
+        {"sni": {"type": "Exact", "value": "backend.mesh"}},
+        {**_spiffe("spiffe://default/web"), "sni": {"type": "Exact", "value": "backend.mesh"}},
+    ]
+)
+PROTOCOLS = st.sampled_from(["http", "http2", "grpc", "tcp", "kafka"])
+MODES = st.sampled_from(list(TlsMode))
+
+
+@given(confs=st.lists(st.tuples(CONFS, MATCHES), max_size=4), protocol=PROTOCOLS, mode=MODES)
+def test_any_rules_can_be_applied(drafts, confs, protocol, mode):
+    """What was accepted never fails later; no percentage ever exceeds the whole."""
+    draft = drafts.inbound(protocol, mode)
+    inbound(draft, InboundRules(tuple(_rule(conf, match) for conf, match in confs)))
+    by_tags = drafts.inbound(protocol, mode)
+    inbound(by_tags, InboundRules(subsets=tuple(_subset(conf, TagMatch("a", "*")) for conf, _ in confs)))
+
+    whole = {0: 100, 1: 10_000, 2: 1_000_000}
+    for chain in by_tags.chains:
+        for one in chain.http_filters:
+            fault = _fault(one)
+            for percentage in (fault.abort.percentage, fault.delay.percentage, fault.response_rate_limit.percentage):
+                assert percentage.numerator <= whole[percentage.denominator]
+    assert all(chain.http is not None for chain in draft.chains if chain.http_filters)

@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kuma.core.model.resource import Key
 from kuma.core.policies._kit.rules import InboundRule, InboundRules
@@ -165,3 +167,49 @@ def test_clients_do_not_use_up_each_others_limits(drafts, envoy, authority):
             ]
 
     assert answers == [200, 429, 200, 200, 429]
+
+
+RATES = st.fixed_dictionaries(
+    {"num": st.integers(1, 2**31 - 1), "interval": st.sampled_from(["51ms", "1h", "876000h"])}
+)
+HEADERS = st.lists(st.fixed_dictionaries({"name": st.sampled_from(["a", "x-b"]), "value": st.sampled_from(["", "%%"])}))
+ANSWERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": st.sampled_from([200, 404, 429, 503]),
+        "headers": st.fixed_dictionaries({}, optional={"set": HEADERS, "add": HEADERS}),
+    },
+)
+CONFS = st.fixed_dictionaries(
+    {},
+    optional={
+        "http": st.fixed_dictionaries(
+            {}, optional={"disabled": st.booleans(), "requestRate": RATES, "onRateLimit": ANSWERS}
+        ),
+        "tcp": st.fixed_dictionaries({}, optional={"disabled": st.booleans(), "connectionRate": RATES}),
+    },
+)
+MATCHES = st.none() | st.sampled_from(
+    [
+        {},
+        _spiffe("spiffe://default/web"),
+        _spiffe("spiffe://default", "Prefix"),
+        {"sni": {"type": "Exact", "value": "backend.mesh"}},
+        {**_spiffe("spiffe://default/web"), "sni": {"type": "Exact", "value": "backend.mesh"}},
+    ]
+)
+PROTOCOLS = st.sampled_from(["http", "http2", "grpc", "tcp", "kafka"])
+MODES = st.sampled_from(list(TlsMode))
+
+
+@given(confs=st.lists(st.tuples(CONFS, MATCHES), max_size=4), protocol=PROTOCOLS, mode=MODES)
+def test_any_rules_can_be_applied(drafts, confs, protocol, mode):
+    """What was accepted never fails later; every route there was is still there, after the copies for clients."""
+    draft = drafts.inbound(protocol, mode)
+    before = [len(chain.routes()) for chain in draft.chains]
+    inbound(draft, InboundRules(tuple(_rule({"local": conf}, match) for conf, match in confs)))
+
+    for chain, routes in zip(draft.chains, before, strict=True):
+        plain = [route for route in chain.routes() if not route.match.filter_state]
+        assert len(plain) == routes
+        assert chain.routes()[len(chain.routes()) - routes :] == plain

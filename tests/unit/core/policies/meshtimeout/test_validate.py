@@ -117,7 +117,8 @@ def test_every_fault_is_named_where_it_is(spec, expected):
 def test_the_writer_is_told_what_is_deprecated_or_without_effect():
     """Old forms work and say what replaces them; what cannot work yet says so."""
     old = {"targetRef": {"kind": "MeshSubset", "tags": {"a": "b"}}, "from": [{"targetRef": MESH, "default": OK}]}
-    later = _to(OK, kind="MeshHTTPRoute", name="r")
+    route = _to(OK, kind="MeshHTTPRoute", name="r")
+    later = _to(OK, kind="MeshExternalService", name="x")
     match = {"sni": {"type": "Exact", "value": "a"}}
 
     assert list(warnings(_parsed(_to(OK)))) == []
@@ -125,8 +126,9 @@ def test_the_writer_is_told_what_is_deprecated_or_without_effect():
         "MeshSubset value for 'targetRef.kind' is deprecated, use Dataplane with labels instead",
         "'from' field is deprecated, use 'rules' instead",
     ]
+    assert list(warnings(_parsed(route))) == []
     assert list(warnings(_parsed(later))) == [
-        "spec.to[0].targetRef: MeshHTTPRoute is not supported yet, this entry has no effect"
+        "spec.to[0].targetRef: MeshExternalService is not supported yet, this entry has no effect"
     ]
     assert list(warnings(_parsed({"rules": [{"matches": [match], "default": OK}]}))) == [
         (
