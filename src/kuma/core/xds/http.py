@@ -95,6 +95,12 @@ def upstream_options(protocol: str, idle: timedelta | None = None) -> HttpProtoc
     return options
 
 
+def as_asked(options: HttpProtocolOptions) -> None:
+    """Speak the version of HTTP that the caller speaks, where nobody says what is understood behind."""
+    options.use_downstream_protocol_config.http_protocol_options.SetInParent()
+    options.use_downstream_protocol_config.http2_protocol_options.SetInParent()
+
+
 def _cidr(text: str) -> CidrRange:
     address, length = text.split("/")
     cidr = CidrRange(address_prefix=address)

@@ -1,8 +1,9 @@
 """What holds for every policy."""
 
 import builtins
+import dataclasses
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import count
 
 import pytest
@@ -65,7 +66,7 @@ class Writer:
 
     data: st.DataObject
     careful: bool
-    _names: count = field(default_factory=count)
+    _names: count = dataclasses.field(default_factory=count)
 
     def policy(self, policy):
         written = self.object(policy.spec)

@@ -46,13 +46,34 @@ DATAPLANES = st.tuples(
     st.lists(OUTBOUNDS, max_size=2, unique_by=lambda one: one["port"]),
     st.sampled_from(["10.0.0.1", "10.0.0.2"]),
 )
+
+
+def route(kind: str, *backends: str, path: str = "/a") -> Any:
+    """A route for calls to ``web``."""
+    refs = [{"kind": "MeshService", "name": one} for one in backends]
+    rule: dict[str, Any] = {"default": {"backendRefs": refs}}
+    if kind == "MeshHTTPRoute":
+        rule["matches"] = [{"path": {"type": "PathPrefix", "value": path}}]
+    return policy(kind, "r", to=[{"targetRef": {"kind": "MeshService", "name": "web"}, "rules": [rule]}])
+
+
 POLICIES: dict[str, list[tuple[Any, ...]]] = {
     "MeshTimeout": [
         (timeout_to("t1", "web", 3),),
         (timeout_to("t1", "web", 4), policy("MeshTimeout", "t2", rules=[{"default": {"idleTimeout": "7s"}}])),
         (timeout_to("t3", "db", 5, target_ref={"kind": "MeshService", "name": "web"}),),
+        (
+            policy(
+                "MeshTimeout",
+                "t4",
+                target_ref={"kind": "MeshHTTPRoute", "name": "r"},
+                to=[{"targetRef": {"kind": "Mesh"}, "default": {"http": {"requestTimeout": "6s"}}}],
+            ),
+        ),
         (),
     ],
+    "MeshHTTPRoute": [(route("MeshHTTPRoute", "db"),), (route("MeshHTTPRoute", "db", "web", path="/b"),), ()],
+    "MeshTCPRoute": [(route("MeshTCPRoute", "db"),), (route("MeshTCPRoute", "nowhere", "web"),), ()],
     "MeshTrafficPermission": [
         (
             policy(
@@ -67,7 +88,7 @@ POLICIES: dict[str, list[tuple[Any, ...]]] = {
 CHANGES = st.one_of(
     st.tuples(st.just("proxy"), st.sampled_from(NAMES), DATAPLANES | st.none()),
     st.tuples(st.just("proxy"), st.sampled_from(NAMES), DATAPLANES),
-    st.sampled_from(["MeshTimeout", "MeshTrafficPermission"]).flatmap(
+    st.sampled_from(sorted(POLICIES)).flatmap(
         lambda kind: st.tuples(st.just("policies"), st.just(kind), st.sampled_from(POLICIES[kind]))
     ),
     st.tuples(st.just("issued"), st.sampled_from(NAMES), st.booleans()),

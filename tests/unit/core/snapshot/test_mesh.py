@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -184,8 +185,6 @@ def test_an_endpoint_that_flaps_inside_one_batch_moves_nothing():
 
 def test_shadow_policies_are_left_out():
     """They would otherwise change traffic."""
-    from dataclasses import replace
-
     one = timeout_to("t", "web", 1)
     shadow = replace(one, meta=replace(one.meta, labels={"kuma.io/effect": "shadow"}))
 
@@ -215,3 +214,68 @@ def test_a_proxy_may_be_announced_before_it_is_known():
         "10.0.0.1",
         "10.0.0.2",
     ]
+
+
+def route_to(*backends, kind="MeshHTTPRoute", name="r", filters=()):
+    """A route for calls to ``front`` that leads to these backends, each a name or a whole reference."""
+    refs = [{"kind": "MeshService", "name": one} if isinstance(one, str) else one for one in backends]
+    rule = {"default": {"backendRefs": refs}}
+    if kind == "MeshHTTPRoute":
+        rule = {"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "default": {"backendRefs": refs}}
+        if filters:
+            rule["default"]["filters"] = list(filters)
+    return policy(kind, name, to=[{"targetRef": {"kind": "MeshService", "name": "front"}, "rules": [rule]}])
+
+
+@pytest.mark.parametrize("kind", ["MeshHTTPRoute", "MeshTCPRoute"])
+def test_what_a_route_leads_to_has_endpoints_while_the_route_exists(kind):
+    """Though it is no outbound of any proxy. When the policy goes they go, and when it changes they follow."""
+    mesh = snapshot(web("a", 1), policies=[route_to("web", kind=kind)])
+    assert addresses(mesh) == ["10.0.0.1"]
+    assert mesh.destinations == {WEB: Destination("http", tls=False)}
+
+    more = mesh.apply(Changes(proxies(web("b", 2))), 2)
+    assert addresses(more) == ["10.0.0.1", "10.0.0.2"]
+
+    assert addresses(more.apply(Changes(policies={kind: (route_to("other", kind=kind),)}), 3)) is None
+    gone = more.apply(Changes(policies={kind: ()}), 3)
+    assert addresses(gone) is None
+    assert not gone.wanted
+    assert not gone.destinations
+
+
+def test_a_destination_stays_as_long_as_anyone_leads_to_it():
+    """Outbounds and routes are counted together."""
+    mesh = snapshot(CLIENT, web("a", 1), policies=[route_to("web"), route_to("web", name="s")])
+
+    one_route = mesh.apply(Changes(policies={"MeshHTTPRoute": (route_to("web", name="s"),)}), 2)
+    without_client = one_route.apply(Changes({"client": None}), 3)
+    assert addresses(without_client) == ["10.0.0.1"]
+    assert addresses(without_client.apply(Changes(policies={"MeshHTTPRoute": ()}), 4)) is None
+    assert addresses(one_route.apply(Changes(policies={"MeshHTTPRoute": ()}), 3)) == ["10.0.0.1"]
+
+
+def test_which_backends_of_a_route_are_destinations():
+    """Instances by tags and mirrors are; what has no weight, and what is no service of the mesh, is not."""
+    v1 = {"kind": "MeshServiceSubset", "name": "web", "tags": {"version": "v1"}}
+    idle = {"kind": "MeshService", "name": "idle", "weight": 0}
+    outside = {"kind": "MeshExternalService", "name": "outside"}
+    mirror = {
+        "type": "RequestMirror",
+        "requestMirror": {"backendRef": {"kind": "MeshService", "name": "copies"}},
+    }
+
+    mesh = snapshot(policies=[route_to(v1, idle, outside, filters=[mirror])])
+
+    assert set(mesh.wanted) == {
+        (("kuma.io/service", "web"), ("version", "v1")),
+        (("kuma.io/service", "copies"),),
+    }
+
+
+def test_a_route_that_is_only_shown_leads_nowhere():
+    """A shadow policy wants no destinations."""
+    one = route_to("web")
+    shadow = replace(one, meta=replace(one.meta, labels={"kuma.io/effect": "shadow"}))
+
+    assert not snapshot(web("a", 1), policies=[shadow]).wanted

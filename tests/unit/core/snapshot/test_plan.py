@@ -6,6 +6,10 @@ from kuma.core.snapshot.plan import Traits
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER
 from kuma.core.xds.view import AdminView, TlsMode
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
+from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener
+from kuma.envoy_api.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpConnectionManager,
+)
 from tests.unit.core.snapshot.meshes import (
     OFF,
     PERMISSIVE,
@@ -193,3 +197,81 @@ def test_a_proxy_whose_policies_cannot_be_built_fails_alone():
     with pytest.raises(TooManySubsets, match="wild"):
         plan(mesh, "one", making)
     assert plan(mesh, "other", making).own.by_name(LISTENER)
+
+
+def route(name, path, *backends, **spec):
+    """A route for calls to ``web`` below a path."""
+    refs = [{"kind": "MeshService", "name": one} for one in backends]
+    rule = {"matches": [{"path": {"type": "PathPrefix", "value": path}}], "default": {"backendRefs": refs or None}}
+    to = [{"targetRef": {"kind": "MeshService", "name": "web"}, "rules": [rule]}]
+    return policy("MeshHTTPRoute", name, to=to, **spec)
+
+
+def request_timeout(name, seconds, ref, **spec):
+    """A MeshTimeout for requests."""
+    return policy(
+        "MeshTimeout", name, to=[{"targetRef": ref, "default": {"http": {"requestTimeout": f"{seconds}s"}}}], **spec
+    )
+
+
+def routes_of(made, port=10001):
+    """Where requests go, and how long they may take, by what their path starts with."""
+    listener = Listener.FromString(made.desired().get(LISTENER, f"outbound:127.0.0.1:{port}").body)
+    manager = HttpConnectionManager()
+    listener.filter_chains[0].filters[0].typed_config.Unpack(manager)
+    found = {}
+    for one in manager.route_config.virtual_hosts[0].routes:
+        found[one.match.path or one.match.prefix] = (one.route.cluster, one.route.timeout.seconds)
+    return found
+
+
+def test_a_route_brings_the_clusters_it_leads_to():
+    """And only to proxies it selects; what they speak with is known as for an outbound."""
+    only_one = route("r", "/db", "other", target_ref={"kind": "MeshService", "name": "api"})
+    elsewhere = dataplane("other", [inbound("other", protocol="http2")], address="10.0.0.4")
+    mesh = snapshot(ONE, WEB, dataplane("jobs", [inbound("jobs")], OUTBOUNDS), elsewhere, policies=[only_one])
+
+    one, other = plan(mesh, "one"), plan(mesh, "jobs")
+
+    assert set(one.outbounds.by_name(CLUSTER)) == {"web", "db", "other"}
+    assert set(other.outbounds.by_name(CLUSTER)) == {"web", "db"}
+    assert routes_of(one) == {"/db": ("other", 15), "/db/": ("other", 15), "/": ("web", 15)}
+    assert routes_of(other) == {"/": ("web", 15)}
+
+
+def test_a_timeout_for_a_route_holds_for_it_alone():
+    """Whether it names the route in ``to`` or as its own target; what holds for the service stays below it."""
+    policies = [
+        route("fast", "/fast"),
+        route("slow", "/slow", "db"),
+        request_timeout("all", 5, {"kind": "Mesh"}),
+        request_timeout("one", 1, {"kind": "MeshHTTPRoute", "name": "fast"}),
+        request_timeout("two", 30, {"kind": "Mesh"}, target_ref={"kind": "MeshHTTPRoute", "name": "slow"}),
+    ]
+
+    made = plan(snapshot(ONE, WEB, policies=policies), "one")
+
+    assert routes_of(made) == {
+        "/fast": ("web", 1),
+        "/fast/": ("web", 1),
+        "/slow": ("db", 30),
+        "/slow/": ("db", 30),
+        "/": ("web", 5),
+    }
+
+
+def test_a_route_that_comes_and_goes_takes_along_the_policies_that_target_it():
+    """Also when nothing else changed since the plan before."""
+    of_route = request_timeout("t", 1, {"kind": "Mesh"}, target_ref={"kind": "MeshHTTPRoute", "name": "r"})
+    making, bare = planner(), snapshot(ONE, WEB, policies=[of_route])
+    first = plan(bare, "one", making)
+    assert not first.selected["MeshTimeout"].policies
+
+    routed = bare.apply(Changes(policies={"MeshHTTPRoute": (route("r", "/a"),)}), 2)
+    second = plan(routed, "one", making, first)
+    assert [one.meta.name for one in second.selected["MeshTimeout"].policies] == ["t"]
+    assert routes_of(second)["/a"] == ("web", 1)
+
+    third = plan(routed.apply(Changes(policies={"MeshHTTPRoute": ()}), 3), "one", making, second)
+    assert not third.selected["MeshTimeout"].policies
+    assert routes_of(third) == {"/": ("web", 15)}

@@ -337,10 +337,12 @@ def top_level_warnings(ref: TargetRef | None) -> Iterator[str]:
 
 def reference_warnings(ref: TargetRef, path: str, *, what: str = "entry") -> Iterator[str]:
     """
-    A sentence when a reference cannot hold yet, because its kind is not served.
+    A sentence when a reference cannot hold yet, because its kind is not served, or not in this form.
 
     MeshService is the exception: by its name alone it stands for a ``kuma.io/service``, and works.
     """
+    if ref.kind == "MeshHTTPRoute" and ref.labels:
+        yield f"{path}: MeshHTTPRoute with labels is not supported yet, this {what} has no effect; use its name"
     if ref.kind not in KNOWN_ELSEWHERE:
         return
     if ref.kind != "MeshService":

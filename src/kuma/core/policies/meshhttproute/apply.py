@@ -9,7 +9,9 @@ from kuma.core.policies.meshhttproute.matching import entries
 from kuma.core.policies.meshhttproute.spec import Conf
 from kuma.core.xds import names
 from kuma.core.xds.draft import OutboundDraft
+from kuma.core.xds.http import as_asked
 from kuma.core.xds.outbound import http_chain, lead_to
+from kuma.core.xds.view import HTTP_PROTOCOLS
 
 
 def outbound(draft: OutboundDraft, rules: Towards[Conf]) -> None:
@@ -37,3 +39,7 @@ def outbound(draft: OutboundDraft, rules: Towards[Conf]) -> None:
         backends = entry.conf.backend_refs
         split = itself if backends is None else shares(backends, cluster_of)
         host.routes.extend(envoy_routes(entry, split, cluster_of))
+    for cluster in draft.clusters:
+        # The proxy there hands the bytes on as they come: HTTP/2 between proxies would be HTTP/2 for the application.
+        if cluster.http is not None and cluster.protocol not in HTTP_PROTOCOLS:
+            as_asked(cluster.http)

@@ -12,6 +12,7 @@ from kuma.core.policies._kit.build import (
     has_outbound_rules,
     inbound_rules,
     outbound_parts,
+    route_parts,
     subset_rules,
 )
 from kuma.core.policies._kit.match import in_priority_order
@@ -98,6 +99,39 @@ def test_a_policy_with_an_entry_for_a_route_is_left_out():
 
     assert outbound_parts([mixed], "db") == ()
     assert not has_outbound_rules([mixed])
+
+
+def test_what_speaks_of_a_route():
+    """Entries for one of its policies, and policies that target one of them, where they speak of the service."""
+    ordered = in_priority_order(
+        [
+            policy(
+                "entry", to=[to(target("MeshHTTPRoute", name="r"), 1), to(target("MeshHTTPRoute", name="other"), 2)]
+            ),
+            policy("whole", target_ref=target("MeshHTTPRoute", name="r"), to=[to(MESH, 3)]),
+            policy("one", target_ref=target("MeshHTTPRoute", name="r"), to=[to(target("MeshService", name="db"), 4)]),
+            policy("another", target_ref=target("MeshHTTPRoute", name="other"), to=[to(MESH, 5)]),
+            policy("service", to=[to(target("MeshService", name="db"), 6), to(MESH, 7)]),
+        ]
+    )
+
+    def confs(service, *routes):
+        parts = route_parts(ordered, service, routes)
+        return [(int(part.connection_timeout.total_seconds()), key.name) for part, key in parts]
+
+    assert confs("db", "r") == [(1, "entry"), (3, "whole"), (4, "one")]
+    assert confs("web", "r") == [(1, "entry"), (3, "whole")]
+    assert confs("db", "other") == [(2, "entry"), (5, "another")]
+    assert confs("web", "r", "other") == [(1, "entry"), (2, "entry"), (3, "whole"), (5, "another")]
+    assert confs("db") == confs("db", "missing") == []
+
+
+def test_a_policy_that_targets_a_route_says_nothing_of_services():
+    """Not even where its entries name one or the whole mesh; so it is no rule that an outbound could have missed."""
+    of_route = policy("p", target_ref=target("MeshHTTPRoute", name="r"), to=[to(MESH, 1)])
+
+    assert outbound_parts([of_route], "db") == ()
+    assert not has_outbound_rules([of_route])
 
 
 def test_whether_any_rule_could_have_matched():

@@ -171,3 +171,23 @@ def test_policies_keep_their_priority_through_selection():
 
     names = [[one.meta.name for one in some] for some in (found.policies, *found.by_inbound)]
     assert names == [["all", "main", "subset"], ["all", "main", "subset"], ["all"]]
+
+
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [(frozenset({"r"}), True), (frozenset({"other", "r"}), True), (frozenset({"other"}), False), (frozenset(), False)],
+    ids=str,
+)
+def test_a_policy_for_a_route_selects_the_proxies_of_the_route(routes, expected):
+    """It speaks of outgoing requests, so of no inbound. A route that is gone, or of other proxies, does not count."""
+    found = select([policy("p", target_ref=target("MeshHTTPRoute", name="r"))], WEB, routes)
+
+    assert bool(found.policies) is expected
+    assert found.by_inbound == ((), ())
+
+
+def test_a_policy_for_a_route_by_labels_selects_nothing():
+    """Labels of routes are not looked at; without a name nothing may be taken for everything."""
+    by_labels = policy("p", target_ref=target("MeshHTTPRoute", labels={"a": "b"}))
+
+    assert select([by_labels], WEB, frozenset({"r"})).policies == ()

@@ -253,6 +253,9 @@ def test_deprecated_ways_to_select_proxies_are_named():
     assert list(top_level_warnings(_ref(kind="MeshHTTPRoute", name="r"))) == [
         "MeshHTTPRoute value for 'targetRef.kind' is deprecated, use MeshHTTPRoute in spec.to[].targetRef"
     ]
+    assert list(top_level_warnings(_ref(kind="MeshHTTPRoute", labels={"a": "b"})))[1:] == [
+        "spec.targetRef: MeshHTTPRoute with labels is not supported yet, this policy has no effect; use its name"
+    ]
     assert list(top_level_warnings(_ref(kind="MeshGateway", name="edge"))) == [
         "spec.targetRef: MeshGateway is not supported yet, this policy has no effect"
     ]
