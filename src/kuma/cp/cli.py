@@ -6,40 +6,56 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
 from kuma.core.errors import ConfigInvalid, MeshError
 from kuma.core.version import COMPATIBLE_VERSION, NAME, PRODUCT, VERSION
 
-_UNKNOWN = "unknown"
+F = TypeVar("F", bound=Callable[..., Any])
+_UNKNOWN: Final = "unknown"
+
+
+_LOG_DEFAULTS: Final[Mapping[str, Any]] = {
+    "log_level": "info",
+    "log_output_path": None,
+    "log_max_size": 100,
+    "log_max_retained_files": 1000,
+    "log_max_age": 30,
+}
+
+
+def _log_flags(command: F) -> F:
+    """Flags of the program; as in Kuma they may also stand after the command's name."""
+    for flag, kind, words in reversed(
+        (
+            ("--log-level", click.Choice(["off", "info", "debug"]), "how much to log (info)"),
+            ("--log-output-path", click.Path(path_type=Path), "write logs to this file, not to stderr"),
+            ("--log-max-size", click.IntRange(1), "MB before a log rotates (100)"),
+            ("--log-max-retained-files", click.IntRange(0), "rotated logs to keep (1000)"),
+            ("--log-max-age", click.IntRange(1), "days to keep rotated logs (30)"),
+        )
+    ):
+        command = click.option(flag, type=kind, default=None, help=words)(command)
+    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--log-level", type=click.Choice(["off", "info", "debug"]), default="info", show_default=True)
-@click.option("--log-output-path", type=click.Path(path_type=Path), help="write logs to this file, not to stderr")
-@click.option("--log-max-size", type=click.IntRange(1), default=100, show_default=True, help="MB before a log rotates")
-@click.option("--log-max-retained-files", type=click.IntRange(0), default=1000, show_default=True)
-@click.option("--log-max-age", type=click.IntRange(1), default=30, show_default=True, help="days to keep rotated logs")
+@_log_flags
 @click.pass_context
-def root(
-    context: click.Context,
-    log_level: str,
-    log_output_path: Path | None,
-    log_max_size: int,
-    log_max_retained_files: int,
-    log_max_age: int,
-) -> None:
+def root(context: click.Context, /, **log: Any) -> None:
     """The control plane of the mesh."""
-    context.obj = (log_level, log_output_path, log_max_size, log_max_retained_files, log_max_age)
+    context.obj = log
 
 
 @root.command()
 @click.option("-c", "--config-file", type=click.Path(path_type=Path), help="settings (YAML or JSON)")
+@_log_flags
 @click.pass_context
-def run(context: click.Context, config_file: Path | None) -> None:
+def run(context: click.Context, /, config_file: Path | None, **log_flags: Any) -> None:
     """Run the control plane until SIGTERM."""
     import structlog
 
@@ -48,13 +64,15 @@ def run(context: click.Context, config_file: Path | None) -> None:
     from kuma.cp.logs import LogFile, configure
     from kuma.cp.server.diagnostics.levels import LogLevels
 
-    level, path, size, files, age = context.obj
+    given = {name: value for flags in (context.obj, log_flags) for name, value in flags.items() if value is not None}
+    level, path, size, files, age = (given.get(name, default) for name, default in _LOG_DEFAULTS.items())
     levels = LogLevels()
     try:
         configure(level, levels, file=None if path is None else LogFile(path, size, files, age))
     except OSError as error:
         _fail(f"the log file {path} cannot be written: {error.strerror}")
     try:
+        _check_built(os.environ)
         loaded = load(config_file, os.environ)
         outside = next((one for one in addresses() if not one.startswith("127.") and ":" not in one), None)
         config = autoconfigure(loaded.config, home=str(Path.home()), address=outside)
@@ -66,6 +84,21 @@ def run(context: click.Context, config_file: Path | None) -> None:
     for sentence in loaded.warnings:
         log.warning(sentence)
     _run(config, levels)
+
+
+def _check_built(environ: Mapping[str, str]) -> None:
+    """
+    Say that something is not built, before its other settings are found missing.
+
+    Raises:
+        ConfigInvalid: the environment asks for it. Asked by file alone, the checks of the settings answer.
+    """
+    for name, unbuilt, instead in (
+        ("KUMA_ENVIRONMENT", ("kubernetes",), "universal"),
+        ("KUMA_STORE_TYPE", ("kubernetes", "postgres"), "sqlite or memory"),
+    ):
+        if environ.get(name) in unbuilt:
+            raise ConfigInvalid(f"{name}={environ[name]} is not built yet in this version; use {instead}")
 
 
 def _run(config: object, levels: object) -> None:
@@ -155,8 +188,17 @@ def _fail(text: str) -> NoReturn:
 
 
 def main() -> None:
-    """Entry point."""
-    root(prog_name="kuma-cp")
+    """Entry point; wrong usage is one line and exit code 1, as of Kuma's programs."""
+    try:
+        code = root.main(prog_name="kuma-cp", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as wanted:
+        click.echo(wanted.format_message())
+        code = 0
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except click.Abort:
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

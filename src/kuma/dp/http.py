@@ -20,6 +20,8 @@ from typing import Final, cast
 
 MAX_ANSWER_BYTES: Final = 8 << 20
 _CHUNK: Final = 64 << 10
+# What OpenSSL calls an answer in plain text, by version.
+_NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 
 
@@ -97,6 +99,8 @@ async def connected(peer: Peer) -> AsyncIterator[tuple[asyncio.StreamReader, asy
 def reason(error: OSError) -> str:
     """What went wrong, in the operating system's or TLS's words."""
     if isinstance(error, ssl.SSLError):
+        if error.reason in _NOT_TLS:
+            return "this port does not speak TLS; the control plane's port for dataplanes is 5678 unless it was changed"
         return f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
     if isinstance(error, socket.gaierror):
         return error.strerror or str(error)

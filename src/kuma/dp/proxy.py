@@ -85,6 +85,11 @@ def _named(mesh: str, name: str, proxy_type: str, where: str) -> Proxy:
 
 def _text(resource: Mapping[str, Any], field: str, where: str) -> str:
     value = resource.get(field, "")
+    if value is None:
+        raise ConfigInvalid(
+            f"{where}: {field} is empty; if it is a {{{{ placeholder }}}}, give its value with "
+            "--dataplane-var placeholder=value"
+        )
     if not isinstance(value, str):
         raise ConfigInvalid(f"{where}: {field} must be a text; put it in quotes")
     return value

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from kuma.core.errors import Violation
+from kuma.core.model import names
 from kuma.core.model.kinds import Kind, Scope
 from kuma.core.model.labels import DISPLAY_NAME_LABEL, ENV_LABEL, MESH_LABEL, ORIGIN_LABEL, ZONE_LABEL
-from kuma.cp.resources import names
 
 ZONE_ORIGIN: Final = "zone"
 GLOBAL_ORIGIN: Final = "global"

@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from kuma.core.errors import Conflict, InvalidResource, MethodNotAllowed, NotFound, Violation
+from kuma.core.model import names
 from kuma.core.model.codec import encode_spec
 from kuma.core.model.document import Document, differs_from_url, dropped, read
 from kuma.core.model.kinds import Kind, Scope
 from kuma.core.model.resource import Key, Meta, Resource, definition
-from kuma.cp.resources import labels, names
+from kuma.cp.resources import labels
 from kuma.cp.resources.contract import PLAIN, KindRules, Setting, Wanted
 from kuma.cp.resources.stored import read as read_stored
 from kuma.cp.resources.stored import readable

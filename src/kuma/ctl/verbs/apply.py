@@ -127,11 +127,12 @@ def _item(document: Document) -> _Item:
 def _validate(item: _Item) -> None:
     """Check the type's own rules here, so that one bad document among many is found before anything is changed."""
     from kuma.core.model.document import read as read_resource
+    from kuma.core.model.names import resource_name
     from kuma.core.model.resource import Key, Meta, Resource, definition
 
     parsed = read_resource(item.kind, item.data)
     resource = Resource(Meta(Key(item.kind.name, item.mesh, item.name), parsed.labels), parsed.spec)
-    violations = tuple(definition(item.kind.name).validate(resource))
+    violations = (*resource_name(item.name), *definition(item.kind.name).validate(resource))
     if violations:
         raise InvalidResource(violations)
 

@@ -93,13 +93,14 @@ def _check_fields(control_plane: ControlPlane) -> None:
 def _check_connection(control_plane: ControlPlane) -> None:
     client = session().client_for(control_plane, authenticated=False)
     hint = "use --skip-check to add it all the same"
+    ports = "the API's ports are 5681 (http) and 5682 (https) unless changed"
     try:
         index = client.get("/").object()
     except Unreachable as error:
-        raise CommandFailed(f"could not connect to the Control Plane API Server: {error}; {hint}") from None
+        raise CommandFailed(f"could not connect to the Control Plane API Server: {error}; {ports}; {hint}") from None
     except MeshError as error:
         raise CommandFailed(
-            f"could not connect to the Control Plane API Server: {control_plane.url} answered: {error}; {hint}"
+            f"could not connect to the Control Plane API Server: {control_plane.url} answered: {error}; {ports}; {hint}"
         ) from None
     product = str(index.get("product", ""))
     if product != PRODUCT and "preview" not in str(index.get("version", "")):

@@ -96,7 +96,9 @@ def test_add_wants_a_control_plane_of_this_product(bare, cp):
     cp.answer("GET", "/", {"product": "Other", "version": "1-preview.2"})
     assert bare(*ADD, "--name", "a", "--address", cp.url).exit_code == 0
     cp.answer("GET", "/", b"gone", 502)
-    assert "answered: (502): gone; use --skip-check" in bare(*ADD, "--name", "b", "--address", cp.url).stderr
+    answered = bare(*ADD, "--name", "b", "--address", cp.url).stderr
+    assert "answered: (502): gone; the API's ports are 5681" in answered
+    assert answered.endswith("use --skip-check to add it all the same\n")
     assert bare(*ADD, "--name", "b", "--address", cp.url, "--skip-check").exit_code == 0
 
 

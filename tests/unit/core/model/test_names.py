@@ -2,7 +2,7 @@
 
 import pytest
 
-from kuma.cp.resources.names import labels, resource_name
+from kuma.core.model.names import labels, resource_name
 
 
 @pytest.mark.parametrize("name", ["a", "web-1", "a.b-c.d", "0", "x" * 253])
