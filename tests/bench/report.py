@@ -66,7 +66,7 @@ def table(measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def page(everything: Sequence[Measured], services: int, command: str) -> str:
+def page(everything: Sequence[Measured], services: int, command: str, measured_commit: str) -> str:
     """The whole page of the documentation."""
     parts = [
         "# Benchmarks",
@@ -78,7 +78,7 @@ def page(everything: Sequence[Measured], services: int, command: str) -> str:
         "",
         f"- command: `{command}`",
         f"- machine: {machine()}",
-        f"- commit: {commit()}",
+        f"- commit: {measured_commit}",
         f"- mesh: {services} services, every proxy offers one and consumes all; builtin mTLS STRICT, an allow-all",
         "  MeshTrafficPermission and the policies a new mesh has",
         "- budgets are stated for 1000 and 2000 proxies; a budget is kept when the median keeps it",
@@ -90,7 +90,7 @@ def page(everything: Sequence[Measured], services: int, command: str) -> str:
         "## What the rows mean",
         "",
         "- *endpoint change*: a Dataplane without a proxy gets another address; time from the answer of the REST API",
-        "  to the receipt by the last proxy; CPU of the whole series, keepalives and insights included, per change.",
+        "  to the receipt by the last proxy, of 20 changes; CPU of the series per change, insights included.",
         "- *mesh-wide policy*: a MeshTimeout for all, until the last message that follows from it.",
         "- *policy for one service*: the same for the proxies of one service; the others must be sent nothing.",
         "- *all connect at once*: no proxy is known before; each brings its Dataplane and is configured when it has",

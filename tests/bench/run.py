@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tests.bench.report import Measured, page, table
+from tests.bench.report import Measured, commit, page, table
 from tests.bench.scenario import Run, Size, run
 from tests.e2e.harness.processes import ROOT
 
@@ -20,6 +20,7 @@ PAGE: Final = ROOT / "docs" / "benchmarks.md"
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 1 when something is wrong that has nothing to do with speed."""
     given = _parser().parse_args(arguments)
+    measured_commit = commit()  # now: the tree may move on while this runs
     everything: list[Measured] = []
     faults: list[str] = []
     for proxies in given.proxies:
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
             _say(f"{PAGE} is left as it was")
         else:
             PAGE.parent.mkdir(exist_ok=True)
-            PAGE.write_text(page(everything, given.services, " ".join(("python -m tests.bench.run", *arguments))))
+            command = " ".join(("python -m tests.bench.run", *arguments))
+            PAGE.write_text(page(everything, given.services, command, measured_commit))
     return 1 if faults else 0
 
 

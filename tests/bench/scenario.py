@@ -169,7 +169,7 @@ def _policies(control_plane: ControlPlane, fleet: Fleet, size: Size, result: Run
         seconds.append(seen["last_at"] - answered)
     result.figures["mesh-wide policy: last message (s)"] = statistics.median(seconds)
     result.figures["mesh-wide policy: CPU (s)"] = (control_plane.cpu() - before) / size.policy_changes
-    chosen = mesh.service(size.services // 2)
+    chosen = mesh.service(min(size.services, size.proxies) // 2)
     fleet.order("mark")
     with _counted(control_plane, result.figures, "policy for one service: CPU (s)"):
         control_plane.put(f"{path}few", mesh.timeout("few", 6_000, of_service=chosen))

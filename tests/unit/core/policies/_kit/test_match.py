@@ -175,12 +175,12 @@ def test_policies_keep_their_priority_through_selection():
 
 @pytest.mark.parametrize(
     ("routes", "expected"),
-    [(frozenset({"r"}), True), (frozenset({"other", "r"}), True), (frozenset({"other"}), False), (frozenset(), False)],
+    [(("r",), True), (("other", "r"), True), (("other",), False), ((), False)],
     ids=str,
 )
 def test_a_policy_for_a_route_selects_the_proxies_of_the_route(routes, expected):
     """It speaks of outgoing requests, so of no inbound. A route that is gone, or of other proxies, does not count."""
-    found = select([policy("p", target_ref=target("MeshHTTPRoute", name="r"))], WEB, routes)
+    found = select([policy("p", target_ref=target("MeshHTTPRoute", name="r"))], WEB, frozenset(routes))
 
     assert bool(found.policies) is expected
     assert found.by_inbound == ((), ())
