@@ -234,11 +234,15 @@ def test_a_taken_readiness_port_is_told_to_the_control_plane():
     """Two proxies on one machine: the second one's Envoy looks at the right port."""
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(("127.0.0.1", 9902))
-            taken.listen()
-        except OSError:
-            pass  # someone else has it, which serves as well
+        deadline = time.monotonic() + 60
+        while True:  # a proxy of another test may have it, and leave it while this one starts
+            try:
+                taken.bind(("127.0.0.1", 9902))
+                taken.listen()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "port 9902 stays taken"
+                time.sleep(0.05)
         with ControlPlane() as control_plane, _running(control_plane) as proxy:
             port = proxy.port
 
