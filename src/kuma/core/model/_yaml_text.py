@@ -32,9 +32,15 @@ _MAY_BE_NO_TEXT: Final = frozenset("+-.0123456789~yYnNtTfFoO")
 _NODE_OF_TEXT: Final = 16
 
 
-def yaml_problem(error: yaml.YAMLError) -> str:
+_LIBRARY_TOO_DEEP: Final = "exceeded maximum nesting depth"
+"""libyaml, which reads ahead, has a limit of its own from 0.2.6 on (1000 levels)."""
+
+
+def yaml_problem(error: yaml.YAMLError, limits: Limits) -> str:
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
+        if _LIBRARY_TOO_DEEP in f"{error.context} {error.problem}":
+            return f"{_at(mark) if mark else ''}{too_deep(limits.depth)}"
         problem = " ".join(part for part in (error.context, error.problem) if part)
         return f"not valid YAML: {_at(mark)}{problem}" if mark else f"not valid YAML: {problem}"
     if isinstance(error, yaml.reader.ReaderError):

@@ -86,28 +86,32 @@ class Kind:
     @property
     def plural_display_name(self) -> str:
         """The display name with an English plural."""
-        word = self.singular_display_name
-        if word.endswith("y"):
-            return f"{word[:-1]}ies"
-        return f"{word}es" if word.endswith(("s", "ch", "sh")) else f"{word}s"
+        return _plural(self.singular_display_name)
+
+
+def _plural(word: str) -> str:
+    if word.endswith("y"):
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith(("s", "ch", "sh")) else f"{word}s"
 
 
 def _legacy(name: str, scope: Scope, path: str, one: str, home: str, **traits: object) -> Kind:
     return Kind(name, scope, Form.LEGACY, path, one, f"kuma.core.resources.{home}", **traits)  # type: ignore[arg-type]
 
 
-def _policy(name: str, short_name: str, traits: PolicyTraits) -> Kind:
+def _policy(name: str, short_name: str, traits: PolicyTraits, *, has_status: bool = False) -> Kind:
     one = name.lower()
     return Kind(
         name,
         Scope.MESH,
         Form.PLUGIN,
-        f"{one}s" if not one.endswith("y") else f"{one[:-1]}ies",
+        _plural(one),
         one,
         f"kuma.core.policies.{one}",
         short_name=short_name,
         zone_originated=True,
         inspectable=True,
+        has_status=has_status,
         policy=traits,
     )
 
@@ -131,11 +135,19 @@ KINDS: Final[tuple[Kind, ...]] = (
     # First: they make the routes that later policies write on.
     _policy("MeshHTTPRoute", "mhttpr", PolicyTraits(to=True)),
     _policy("MeshTCPRoute", "mtcpr", PolicyTraits(to=True)),
+    _policy("MeshLoadBalancingStrategy", "mlbs", PolicyTraits(to=True)),
+    _policy("MeshAccessLog", "mal", PolicyTraits(to=True, from_=True, rules=True, from_as_rules=True), has_status=True),
+    _policy("MeshFaultInjection", "mfi", PolicyTraits(to=True, from_=True, rules=True)),
+    _policy("MeshRateLimit", "mrl", PolicyTraits(to=True, from_=True, rules=True, from_as_rules=True)),
     _policy("MeshTimeout", "mt", PolicyTraits(to=True, from_=True, rules=True, from_as_rules=True)),
     # After everything that adds filters to inbound chains: RBAC must come first on the wire.
     _policy("MeshTrafficPermission", "mtp", PolicyTraits(from_=True, rules=True)),
+    # After load balancing: what it may write of panic depends on how localities are chosen.
+    _policy("MeshHealthCheck", "mhc", PolicyTraits(to=True)),
     _policy("MeshCircuitBreaker", "mcb", PolicyTraits(to=True, from_=True, rules=True, from_as_rules=True)),
     _policy("MeshRetry", "mr", PolicyTraits(to=True)),
+    # Last: users patch what everyone else made.
+    _policy("MeshProxyPatch", "mpp", PolicyTraits()),
 )  # fmt: skip
 
 BY_NAME: Final = {kind.name: kind for kind in KINDS}

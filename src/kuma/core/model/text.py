@@ -44,7 +44,7 @@ def parse_documents(text: str, limits: Limits = DEFAULT_LIMITS) -> list[Any]:
     try:
         return reader.documents()
     except yaml.YAMLError as error:
-        raise BadRequest(yaml_problem(error)) from None
+        raise BadRequest(yaml_problem(error, limits)) from None
     finally:
         reader.close()
 

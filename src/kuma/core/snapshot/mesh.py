@@ -20,6 +20,7 @@ from kuma.core.policies._kit.match import in_priority_order, is_shadow
 from kuma.core.snapshot.proxy import Offer, Proxy
 from kuma.core.xds import names, tls
 from kuma.core.xds.endpoints import Endpoint, assignment
+from kuma.core.xds.localities import Located
 from kuma.core.xds.resources import Layer, XdsResource
 from kuma.core.xds.view import Tags, TlsMode
 
@@ -105,6 +106,13 @@ class MeshSnapshot:
             policies=policies,
             **draft.finish(settings),
         )
+
+    def located(self, tags: Tags) -> list[Located[Endpoint]]:
+        """The endpoints that a set of tags leads to now, each with where it is, in the order of the assignment."""
+        return [
+            Located(offer.endpoint, offer.endpoint.zone, offer.tags)
+            for offer in _serving(tags, self.offers, self.joining)
+        ]
 
 
 def _trust(settings: MeshSettings) -> Layer:
@@ -331,7 +339,8 @@ def _endpoints(
     present = base.by_name(names.ENDPOINT)
     changed: dict[str, XdsResource] = {}
     for tags in moved:
-        made = assignment(names.outbound_cluster(tags), _matching(tags, offers, joining))
+        serving = (offer.endpoint for offer in _serving(tags, offers, joining))
+        made = assignment(names.outbound_cluster(tags), serving)
         if present.get(made.name) != made:
             changed[made.name] = made
     gone = {names.outbound_cluster(tags) for tags in dropped} & present.keys()
@@ -342,16 +351,14 @@ def _endpoints(
     return Layer({names.ENDPOINT: merged})
 
 
-def _matching(
-    tags: Tags, offers: Mapping[str, Mapping[str, tuple[Offer, ...]]], joining: frozenset[str]
-) -> list[Endpoint]:
+def _serving(tags: Tags, offers: Mapping[str, Mapping[str, tuple[Offer, ...]]], joining: frozenset[str]) -> list[Offer]:
     asked = dict(tags)
     found = [
-        offer.endpoint
+        offer
         for name, some in offers.get(asked[SERVICE_TAG], {}).items()
         if name not in joining
         for offer in some
         if offer.ready and (len(asked) == 1 or asked.items() <= offer.tags.items())
     ]
     # By content to the last: the order in which proxies joined must not show.
-    return sorted(found, key=lambda endpoint: (endpoint.address, endpoint.port, endpoint.frame))
+    return sorted(found, key=lambda offer: (offer.endpoint.address, offer.endpoint.port, offer.endpoint.frame))

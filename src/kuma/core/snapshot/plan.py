@@ -12,10 +12,17 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from kuma.core.model.labels import SERVICE_TAG
+from kuma.core.model.labels import SERVICE_TAG, WORKLOAD_LABEL, ZONE_LABEL, ZONE_TAG
 from kuma.core.model.resource import Resource
 from kuma.core.policies import POLICIES
-from kuma.core.policies._kit.build import Part, has_outbound_rules, inbound_rules, outbound_parts, route_parts
+from kuma.core.policies._kit.build import (
+    Part,
+    has_outbound_rules,
+    inbound_rules,
+    outbound_parts,
+    route_parts,
+    whole_parts,
+)
 from kuma.core.policies._kit.contract import Policy
 from kuma.core.policies._kit.match import Selected, select
 from kuma.core.policies._kit.merge import merge
@@ -24,8 +31,12 @@ from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Inbound
 from kuma.core.snapshot.mesh import Destination, MeshSnapshot
 from kuma.core.snapshot.proxy import RESERVED_INBOUND_PORT, Outbound, Proxy
+from kuma.core.xds import names
+from kuma.core.xds.endpoints import grouped_assignment
 from kuma.core.xds.generate import Generator, Memory
-from kuma.core.xds.resources import EMPTY, Desired, Layer
+from kuma.core.xds.localities import Nearness, Place
+from kuma.core.xds.log_facts import UNKNOWN_PROXY, LogFacts
+from kuma.core.xds.resources import EMPTY, Desired, Layer, XdsResource
 from kuma.core.xds.source_tags import header_value
 from kuma.core.xds.view import (
     NOBODY,
@@ -36,7 +47,9 @@ from kuma.core.xds.view import (
     OutboundRules,
     OutboundsView,
     OutboundView,
+    Patches,
     ProxyView,
+    Tags,
 )
 
 _NO_DESTINATION: Final = Destination("tcp", tls=False)
@@ -56,6 +69,11 @@ class Traits:
     reuse_port: bool = False
     ipv6: bool = True
     kafka_filter: bool = False
+    workdir: str = ""
+    """Where its kuma-dp keeps its files."""
+
+
+Near = tuple[tuple[Tags, Nearness], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,10 +86,13 @@ class Plan:
     selected: dict[str, Selected]
     own: Layer
     outbounds: Layer
+    near: Near
+    """The destinations of which the proxy gets endpoints in an order of its own."""
+    endpoints: Layer
 
     def desired(self, secrets: Layer = EMPTY) -> Desired:
         """All of it, with the proxy's secrets."""
-        layers = (self.own, self.outbounds, self.snapshot.endpoints, self.snapshot.trust, secrets)
+        layers = (self.own, self.outbounds, self.endpoints, self.snapshot.trust, secrets)
         return Desired(layers, self.snapshot.revision)
 
 
@@ -83,6 +104,7 @@ class Planner:
         self._classes = Memory(4096)
         self._merged = Memory(4096)
         self._inbound_rules = Memory(4096)
+        self._endpoints = Memory(1024)
 
     def plan(self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, last: Plan | None = None) -> Plan:
         """The plan of one proxy. ``last`` is its plan in an earlier snapshot of the same mesh."""
@@ -90,7 +112,8 @@ class Planner:
             last = None
         before = last.snapshot if last is not None else None
         if last is not None and before is not None and _same_basis(before, snapshot):
-            return Plan(snapshot, proxy, traits, last.selected, last.own, last.outbounds)
+            endpoints = self._near_endpoints(snapshot, last.near)
+            return Plan(snapshot, proxy, traits, last.selected, last.own, last.outbounds, last.near, endpoints)
         selected = self._select(snapshot, proxy, last)
         if (
             last is not None
@@ -101,20 +124,23 @@ class Planner:
             own = last.own
         else:
             own = self._generator.own(self.proxy_view(snapshot, proxy, traits, selected))
-        outbounds = self._outbounds(snapshot, proxy, traits, selected)
-        return Plan(snapshot, proxy, traits, selected, own, outbounds)
+        outbounds, grouped = self._outbounds(snapshot, proxy, traits, selected)
+        near = _near(proxy, grouped)
+        endpoints = self._near_endpoints(snapshot, near)
+        return Plan(snapshot, proxy, traits, selected, own, outbounds, near, endpoints)
 
     def proxy_view(
         self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: dict[str, Selected]
     ) -> ProxyView:
         """What is the proxy's own."""
         spec = proxy.resource.spec
+        logs = _log_facts(snapshot, proxy, traits, selected)
         inbounds: list[InboundView] = []
         rules: list[tuple[tuple[str, InboundRules[Any]], ...]] = []
         for index, inbound in enumerate(facts.networking(spec).inbound):
             if inbound.port == RESERVED_INBOUND_PORT:
                 continue
-            inbounds.append(_inbound_view(snapshot, proxy, inbound, traits))
+            inbounds.append(replace(_inbound_view(snapshot, proxy, inbound, traits), logs=logs))
             rules.append(
                 tuple(
                     (policy.kind, self._rules_of(policy, selected[policy.kind].by_inbound[index]))
@@ -123,26 +149,21 @@ class Planner:
                 )
             )
         admin = traits.admin and replace(traits.admin, address=facts.networking(spec).address)
-        return ProxyView(admin, tuple(inbounds), tuple(rules))
+        return ProxyView(admin, tuple(inbounds), tuple(rules), self._patches(selected))
 
     def outbounds_view(
         self,
         snapshot: MeshSnapshot,
         outbounds: tuple[Outbound, ...],
-        traits: Traits,
-        caller: Caller,
+        teller: Teller,
         selected: dict[str, Selected],
     ) -> OutboundsView:
         """What the proxy shares with its class."""
-        return tuple(self._outbound(snapshot, outbound, traits, caller, selected) for outbound in outbounds)
+        made = tuple(self._outbound(snapshot, outbound, teller, selected) for outbound in outbounds)
+        return OutboundsView(made, self._patches(selected))
 
     def _outbound(
-        self,
-        snapshot: MeshSnapshot,
-        outbound: Outbound,
-        traits: Traits,
-        caller: Caller,
-        selected: dict[str, Selected],
+        self, snapshot: MeshSnapshot, outbound: Outbound, teller: Teller, selected: dict[str, Selected]
     ) -> tuple[OutboundView, OutboundRules]:
         service = dict(outbound.tags)[SERVICE_TAG]
         routing = {policy.kind: self._towards(policy, selected, (service,)) for policy in _routing()}
@@ -162,9 +183,10 @@ class Planner:
             outbound.tags,
             destination.protocol,
             destination.tls,
-            traits.ipv6,
+            teller.ipv6,
             backends,
-            caller,
+            teller.caller,
+            teller.logs,
         )
         return view, OutboundRules(towards)
 
@@ -185,24 +207,63 @@ class Planner:
                 routes = frozenset(one.meta.display_name for one in selected[policy.kind].policies)
         return selected
 
-    def _outbounds(self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: dict[str, Selected]) -> Layer:
-        policies = tuple(selected[policy.kind].policies for policy in POLICIES if policy.outbound is not None)
-        caller = _caller(snapshot, proxy, selected)
+    def _outbounds(
+        self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: dict[str, Selected]
+    ) -> tuple[Layer, _Grouped]:
+        policies = tuple(selected[policy.kind].policies for policy in POLICIES if policy.outbound or policy.patch)
+        teller = Teller(traits.ipv6, _caller(snapshot, proxy, selected), _log_facts(snapshot, proxy, traits, selected))
         # Objects are told apart by identity; the remembered value holds them, so that no identity is used twice.
         key = (
             id(proxy.outbounds),
             id(snapshot.destinations),
             snapshot.settings.name,
-            traits.ipv6,
-            caller,
+            teller,
             tuple(tuple(map(id, some)) for some in policies),
         )
 
-        def make() -> tuple[Layer, object]:
-            view = self.outbounds_view(snapshot, proxy.outbounds, traits, caller, selected)
-            return self._generator.outbounds(view), (proxy.outbounds, snapshot.destinations, policies)
+        def make() -> tuple[tuple[Layer, _Grouped], object]:
+            view = self.outbounds_view(snapshot, proxy.outbounds, teller, selected)
+            made = self._generator.outbounds(view), _grouped(view)
+            return made, (proxy.outbounds, snapshot.destinations, policies)
 
         return self._classes.recall(key, make)[0]
+
+    def _near_endpoints(self, snapshot: MeshSnapshot, near: Near) -> Layer:
+        """The endpoints of the mesh, with those regrouped that are to be; the mesh's own layer where nothing is."""
+        if not near:
+            return snapshot.endpoints
+
+        def make() -> tuple[Layer, object]:
+            base = snapshot.endpoints.by_name(names.ENDPOINT)
+            changed = {
+                made.name: made
+                for tags, nearness in near
+                if (made := self._regrouped(snapshot, tags, nearness)) is not None and made != base.get(made.name)
+            }
+            layer = Layer({names.ENDPOINT: {**base, **changed}}) if changed else snapshot.endpoints
+            return layer, snapshot.endpoints
+
+        return self._endpoints.recall((id(snapshot.endpoints), near), make)[0]
+
+    def _regrouped(self, snapshot: MeshSnapshot, tags: Tags, nearness: Nearness) -> XdsResource | None:
+        """The endpoints of one destination, grouped; made once for as long as the mesh's own are the same."""
+        name = names.outbound_cluster(tags)
+        base = snapshot.endpoints.by_name(names.ENDPOINT).get(name)
+        if base is None:
+            return None
+
+        def make() -> tuple[XdsResource, object]:
+            return grouped_assignment(name, nearness.grouped(snapshot.located(tags))), base
+
+        return self._endpoints.recall((id(base), nearness), make)[0]
+
+    def _patches(self, selected: dict[str, Selected]) -> Patches:
+        """The confs of kinds that patch, for the whole proxy."""
+        return tuple(
+            (policy.kind, merged)
+            for policy in POLICIES
+            if policy.patch is not None and (merged := self._merge(policy, whole_parts(selected[policy.kind].policies)))
+        )
 
     def _towards(
         self,
@@ -239,6 +300,15 @@ class Planner:
         return self._inbound_rules.recall((policy.kind, tuple(map(id, selected))), make)[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """What a proxy's outbounds say of the proxy itself: as little as policies want, because it divides classes."""
+
+    ipv6: bool
+    caller: Caller = NOBODY
+    logs: LogFacts = UNKNOWN_PROXY
+
+
 def _routing() -> tuple[Policy, ...]:
     """The kinds that decide where traffic goes."""
     return tuple(policy for policy in POLICIES if policy.destinations is not None)
@@ -254,6 +324,63 @@ def _caller(snapshot: MeshSnapshot, proxy: Proxy, selected: dict[str, Selected])
         for key, value in tag_set.items():
             tags.setdefault(key, set()).add(value)
     return Caller(header_value(tags), on_requests)
+
+
+def _log_facts(snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: dict[str, Selected]) -> LogFacts:
+    """What access logs say of the proxy; nothing unless it writes any."""
+    if not any(policy.logs and selected[policy.kind].policies for policy in POLICIES):
+        return UNKNOWN_PROXY
+    spec, labels = proxy.resource.spec, proxy.resource.meta.labels
+    services = facts.service_tags(spec)
+    return LogFacts(
+        name=proxy.name,
+        mesh=snapshot.settings.name,
+        address=facts.networking(spec).address,
+        service=services[0] if services else UNKNOWN_PROXY.service,
+        zone=_zone(proxy),
+        workload=labels.get(WORKLOAD_LABEL, ""),
+        workdir=traits.workdir or UNKNOWN_PROXY.workdir,
+        ipv6=traits.ipv6,
+    )
+
+
+_Grouped = tuple[tuple[Tags, Policy, Merged[Any]], ...]
+"""The destinations of a class of which a policy groups the endpoints, and its conf."""
+
+
+def _grouped(view: OutboundsView) -> _Grouped:
+    found: dict[Tags, tuple[Policy, Merged[Any]]] = {}
+    kinds = tuple(policy for policy in POLICIES if policy.nearness is not None)
+    for outbound, rules in view.outbounds:
+        towards = dict(rules.towards)
+        for tags in (outbound.tags, *(backend.tags for backend in outbound.backends)):
+            for policy in kinds:
+                merged = towards[policy.kind].confs.get(dict(tags)[SERVICE_TAG])
+                if merged is not None:
+                    found[tags] = policy, merged
+    return tuple((tags, policy, merged) for tags, (policy, merged) in sorted(found.items(), key=lambda item: item[0]))
+
+
+def _near(proxy: Proxy, grouped: _Grouped) -> Near:
+    if not grouped:
+        return ()
+    place = _place(proxy)
+    return tuple(
+        (tags, policy.nearness(merged.conf, place)) for tags, policy, merged in grouped if policy.nearness is not None
+    )
+
+
+def _zone(proxy: Proxy) -> str:
+    tagged = (tags[ZONE_TAG] for tags in facts.all_tag_sets(proxy.resource.spec) if tags.get(ZONE_TAG))
+    return proxy.resource.meta.labels.get(ZONE_LABEL) or next(tagged, "")
+
+
+def _place(proxy: Proxy) -> Place:
+    tags: dict[str, dict[str, None]] = {}
+    for tag_set in facts.all_tag_sets(proxy.resource.spec):
+        for key, value in tag_set.items():
+            tags.setdefault(key, {})[value] = None
+    return Place(_zone(proxy), {key: tuple(values) for key, values in tags.items()})
 
 
 def _backends(snapshot: MeshSnapshot, routing: Mapping[str, Towards[Any]], service: str) -> tuple[Backend, ...]:
@@ -296,6 +423,12 @@ def _same_basis(before: MeshSnapshot, after: MeshSnapshot) -> bool:
 
 
 def _same_inbound(before: dict[str, Selected], after: dict[str, Selected]) -> bool:
+    if not all(
+        _same_objects(before[policy.kind].policies, after[policy.kind].policies)
+        for policy in POLICIES
+        if policy.patch or policy.logs
+    ):
+        return False
     return all(
         one is other
         or (len(one.by_inbound) == len(other.by_inbound) and all(map(_same_objects, one.by_inbound, other.by_inbound)))

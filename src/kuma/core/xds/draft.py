@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kuma.core.xds.log_facts import UNKNOWN_PROXY, LogFacts
 from kuma.core.xds.view import InboundView, OutboundView
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from kuma.envoy_api.envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChainMatch
@@ -73,8 +72,6 @@ class InboundDraft:
     chains: list[ChainDraft]
     extra_clusters: list[ClusterDraft] = field(default_factory=list)
     """What the proxy calls on its own account, such as collectors; of two with one name the first counts."""
-    logs: LogFacts = UNKNOWN_PROXY
-    """What access logs say about the proxy."""
 
 
 @dataclass(slots=True)
@@ -90,5 +87,3 @@ class OutboundDraft:
     """Whether rules for single requests decide where they go."""
     extra_clusters: list[ClusterDraft] = field(default_factory=list)
     """What the proxy calls on its own account, such as collectors; of two with one name the first counts."""
-    logs: LogFacts = UNKNOWN_PROXY
-    """What access logs say about the proxy."""

@@ -13,6 +13,7 @@ from typing import Final
 from kuma.core.model.labels import SERVICE_TAG, ZONE_TAG
 from kuma.core.xds import names
 from kuma.core.xds.http import socket_address
+from kuma.core.xds.localities import Group, Grouping
 from kuma.core.xds.resources import XdsResource, varint
 from kuma.envoy_api.envoy.config.core.v3.base_pb2 import Locality, Metadata
 from kuma.envoy_api.envoy.config.endpoint.v3.endpoint_components_pb2 import Endpoint as EndpointMessage
@@ -64,6 +65,27 @@ def assignment(cluster: str, endpoints: Iterable[Endpoint]) -> XdsResource:
         locality = LocalityLbEndpoints(locality=Locality(zone=zone)) if zone else LocalityLbEndpoints()
         parts.append(_framed(b"".join((locality.SerializeToString(), *by_zone[zone]))))
     return XdsResource(names.ENDPOINT, cluster, b"".join(parts))
+
+
+def grouped_assignment(cluster: str, grouping: Grouping[Endpoint]) -> XdsResource:
+    """The endpoints of one cluster as a policy groups them."""
+    assignment = ClusterLoadAssignment(cluster_name=cluster)
+    if grouping.overprovisioning is not None:
+        assignment.policy.overprovisioning_factor.value = grouping.overprovisioning
+    parts = [assignment.SerializeToString(deterministic=True)]
+    for group in grouping.groups:
+        frames = b"".join(endpoint.frame for endpoint in group.endpoints)
+        parts.append(_framed(_locality(group).SerializeToString(deterministic=True) + frames))
+    return XdsResource(names.ENDPOINT, cluster, b"".join(parts))
+
+
+def _locality(group: Group[Endpoint]) -> LocalityLbEndpoints:
+    message = LocalityLbEndpoints(priority=group.priority)
+    if group.zone or group.sub_zone:
+        message.locality.CopyFrom(Locality(zone=group.zone, sub_zone=group.sub_zone))
+    if group.weight is not None:
+        message.load_balancing_weight.value = group.weight
+    return message
 
 
 def _framed(message: bytes) -> bytes:

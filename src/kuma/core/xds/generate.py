@@ -10,19 +10,23 @@ what it made in a bounded memory that can be dropped at any time without changin
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
-from kuma.core.policies import POLICIES
+from kuma.core.policies import BY_KIND, POLICIES
 from kuma.core.policies._kit.rules import InboundRules, Towards
 from kuma.core.xds import http
 from kuma.core.xds.admin import admin_clusters, admin_listener, has_admin_listener
+from kuma.core.xds.complete import ADMIN, INBOUND, OUTBOUND, Originated, Resources
 from kuma.core.xds.draft import ClusterDraft
 from kuma.core.xds.inbound import draft_inbound
+from kuma.core.xds.names import CLUSTER, LISTENER
 from kuma.core.xds.outbound import draft_outbound
 from kuma.core.xds.pack import packed_cluster, packed_inbound, packed_outbound
 from kuma.core.xds.resources import Layer, XdsResource
-from kuma.core.xds.view import InboundView, OutboundRules, OutboundsView, OutboundView, ProxyView
+from kuma.core.xds.view import InboundView, OutboundRules, OutboundsView, OutboundView, Patches, ProxyView
+from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
+from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener
 
 _SHARED_OUTBOUNDS: Final = 20_000
 _SHARED_INBOUNDS: Final = 4_000
@@ -60,26 +64,38 @@ class Generator:
         self._inbounds = Memory(_SHARED_INBOUNDS)
 
     def own(self, view: ProxyView) -> Layer:
-        """The resources that only this proxy gets: admin interface and inbounds."""
-        return Layer.of(self._own(view))
+        """
+        The resources that only this proxy gets: admin interface and inbounds.
+
+        Raises:
+            MeshError: a patch cannot be done.
+        """
+        return Layer.of(_patched(self._own(view), view.patches, takes_additions=True))
 
     def outbounds(self, view: OutboundsView) -> Layer:
-        """The resources that every proxy of a class gets."""
-        return Layer.of(
-            resource
-            for outbound, rules in view
+        """
+        The resources that every proxy of a class gets.
+
+        Raises:
+            MeshError: a patch cannot be done.
+        """
+        made = (
+            (OUTBOUND, resource)
+            for outbound, rules in view.outbounds
             for resource in self._outbounds.recall((outbound, rules), lambda o=outbound, r=rules: self._outbound(o, r))  # type: ignore[misc]
         )
+        return Layer.of(_patched(made, view.patches, takes_additions=False))
 
-    def _own(self, view: ProxyView) -> Iterator[XdsResource]:
+    def _own(self, view: ProxyView) -> Iterator[tuple[str, XdsResource]]:
         if view.admin is not None:
             for cluster in admin_clusters(view.admin):
                 _apply_everywhere(cluster)
-                yield packed_cluster(cluster)
+                yield ADMIN, packed_cluster(cluster)
             if has_admin_listener(view.admin):
-                yield admin_listener(view.admin, self._internal_cidrs)
+                yield ADMIN, admin_listener(view.admin, self._internal_cidrs)
         for inbound, rules in zip(view.inbounds, view.rules, strict=True):
-            yield from self._inbounds.recall((inbound, rules), lambda i=inbound, r=rules: self._inbound(i, dict(r)))  # type: ignore[misc]
+            made = self._inbounds.recall((inbound, rules), lambda i=inbound, r=rules: self._inbound(i, dict(r)))  # type: ignore[misc]
+            yield from ((INBOUND, resource) for resource in made)
 
     def _inbound(self, view: InboundView, rules: dict[str, InboundRules[Any]]) -> tuple[XdsResource, ...]:
         draft = draft_inbound(view, self._internal_cidrs)
@@ -104,3 +120,32 @@ def _apply_everywhere(cluster: ClusterDraft) -> None:
     for policy in POLICIES:
         if policy.every_cluster is not None:
             policy.every_cluster(cluster)
+
+
+def _patched(
+    made: Iterable[tuple[str, XdsResource]], patches: Patches, *, takes_additions: bool
+) -> Iterator[XdsResource]:
+    """The resources after patches; one that no patch touched stays the same object."""
+    if not patches:
+        yield from (resource for _, resource in made)
+        return
+    # A later resource of a name replaces an earlier one (``Layer.of``): patches shall see what stays.
+    staying = {(resource.type_url, resource.name): (origin, resource) for origin, resource in made}
+    known: dict[int, XdsResource] = {}
+    clusters: list[Originated[Cluster]] = []
+    listeners: list[Originated[Listener]] = []
+    for origin, resource in staying.values():
+        if resource.type_url == CLUSTER:
+            clusters.append(Originated(origin, Cluster.FromString(resource.body)))
+            known[id(clusters[-1].message)] = resource
+        else:
+            listeners.append(Originated(origin, Listener.FromString(resource.body)))
+            known[id(listeners[-1].message)] = resource
+    resources = Resources(tuple(clusters), tuple(listeners), takes_additions)
+    for kind, merged in patches:
+        patch = BY_KIND[kind].patch
+        if patch is not None:
+            resources = patch(merged.conf, resources)
+    for url, some in ((CLUSTER, resources.clusters), (LISTENER, resources.listeners)):
+        for one in some:
+            yield known.get(id(one.message)) or XdsResource.of(url, one.message.name, one.message)

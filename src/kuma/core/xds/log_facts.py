@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-_LONGEST_NAME: Final = 98
+from kuma.core.xds.sockets import access_log_pipe
+
 _UNKNOWN: Final = "unknown"
 
 
@@ -30,7 +31,7 @@ class LogFacts:
     @property
     def stream_path(self) -> str:
         """The FIFO on which kuma-dp takes log lines that are to leave over TCP."""
-        return f"{self.workdir}/{f'kuma-al-{self.name}-{self.mesh}'[:_LONGEST_NAME]}.sock"
+        return access_log_pipe(self.workdir, self.name, self.mesh)
 
 
 UNKNOWN_PROXY: Final = LogFacts()

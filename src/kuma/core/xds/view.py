@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from kuma.core.policies._kit.rules import InboundRules, Towards
+from kuma.core.policies._kit.rules import InboundRules, Merged, Towards
+from kuma.core.xds.log_facts import UNKNOWN_PROXY, LogFacts
 
 HTTP_PROTOCOLS = frozenset({"http", "http2", "grpc"})
 
@@ -44,6 +45,8 @@ class InboundView:
     ipv6: bool
     kafka_filter: bool = False
     """Whether the proxy's Envoy has the Kafka filter and the inbound speaks Kafka."""
+    logs: LogFacts = UNKNOWN_PROXY
+    """What access logs say about the proxy, where it writes any."""
 
     @property
     def service(self) -> str:
@@ -97,6 +100,8 @@ class OutboundView:
     backends: tuple[Backend, ...] = ()
     """Further destinations, which routing policies may lead to."""
     caller: Caller = NOBODY
+    logs: LogFacts = UNKNOWN_PROXY
+    """What access logs say about the proxy, where it writes any; unknown else, so that proxies may share the view."""
 
     @property
     def service(self) -> str:
@@ -124,6 +129,10 @@ class AdminView:
     """The proxy's own address, on which the control plane may reach the admin interface."""
 
 
+Patches = tuple[tuple[str, Merged[Any]], ...]
+"""The confs of kinds that patch complete resources, by kind, in the order of application."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProxyView:
     """What is the proxy's own: not shared with any other. ``rules`` has, per inbound, the rules of each policy kind."""
@@ -131,6 +140,7 @@ class ProxyView:
     admin: AdminView | None
     inbounds: tuple[InboundView, ...]
     rules: tuple[tuple[tuple[str, InboundRules[Any]], ...], ...]
+    patches: Patches = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,5 +158,9 @@ class OutboundRules:
         )
 
 
-OutboundsView = tuple[tuple[OutboundView, OutboundRules], ...]
-"""What proxies of one class share: outbounds and the confs that hold for each."""
+@dataclass(frozen=True, slots=True)
+class OutboundsView:
+    """What proxies of one class share: outbounds and the confs that hold for each."""
+
+    outbounds: tuple[tuple[OutboundView, OutboundRules], ...]
+    patches: Patches = ()

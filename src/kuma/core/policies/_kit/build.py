@@ -58,6 +58,13 @@ def route_parts(selected: Sequence[Resource[Any]], service: str, routes: Collect
     )
 
 
+def whole_parts(selected: Sequence[Resource[Any]]) -> tuple[Part, ...]:
+    """The confs of a kind that has one for the whole proxy, lowest priority first."""
+    return tuple(
+        (resource.spec.default, resource.meta.key) for resource in selected if resource.spec.default is not None
+    )
+
+
 def has_outbound_rules(selected: Sequence[Resource[Any]]) -> bool:
     """Whether any of the policies has a ``to`` entry that can hold for a ``kuma.io/service``."""
     return any(

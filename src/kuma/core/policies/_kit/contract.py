@@ -13,7 +13,9 @@ from kuma.core.policies._kit.rules import InboundRules, Towards
 from kuma.core.policies._kit.spec import PolicySpec
 
 if TYPE_CHECKING:
+    from kuma.core.xds.complete import Resources
     from kuma.core.xds.draft import ClusterDraft, InboundDraft, OutboundDraft
+    from kuma.core.xds.localities import Nearness, Place
     from kuma.core.xds.view import Tags
 
 
@@ -34,7 +36,9 @@ class Policy:
     routing policy, the destinations it leads to; ``combine`` merges its confs, given in ascending priority, where the
     common merge of fields is not what its kind needs; ``route_names`` yields the names of the routes a conf makes.
     ``knows_callers``: while the mesh has a policy of the kind, requests say which proxy sends them; ``probes``: its
-    probes do.
+    probes do. ``logs``: its configuration says which proxy it is of.
+    ``patch`` rewrites complete Envoy resources after every other policy; the whole proxy has one conf of such a kind.
+    ``nearness`` says how the endpoints of a destination are grouped for a proxy, where the kind has a say in that.
     """
 
     kind: str
@@ -50,6 +54,9 @@ class Policy:
     route_names: Callable[[Any], Iterator[str]] | None = None
     knows_callers: bool = False
     probes: bool = False
+    logs: bool = False
+    patch: Callable[[Any, Resources], Resources] | None = None
+    nearness: Callable[[Any, Place], Nearness] | None = None
 
     def definition(self) -> Definition:
         """The policy as a resource kind."""

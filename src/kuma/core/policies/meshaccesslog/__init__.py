@@ -17,4 +17,5 @@ POLICY: Final = Policy(
     warnings=warnings,
     outbound=outbound,
     inbound=inbound,
+    logs=True,
 )

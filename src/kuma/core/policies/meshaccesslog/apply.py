@@ -75,7 +75,7 @@ class _Place:
 def outbound(draft: OutboundDraft, rules: Towards[Conf]) -> None:
     """Log the traffic to other services."""
     service = draft.view.service
-    place = _place("OUTBOUND", draft.view.mesh, draft.logs, draft.logs.service, service, draft.extra_clusters)
+    place = _place("OUTBOUND", draft.view.mesh, draft.view.logs, draft.view.logs.service, service, draft.extra_clusters)
     own = {route.name: rules.routes[route.name].conf for route in draft.chain.routes() if route.name in rules.routes}
     conf = rules.towards(service)
     if conf is not None:
@@ -87,7 +87,7 @@ def outbound(draft: OutboundDraft, rules: Towards[Conf]) -> None:
 
 def inbound(draft: InboundDraft, rules: InboundRules[Conf]) -> None:
     """Log the traffic to the proxy's own application."""
-    place = _place("INBOUND", draft.view.mesh, draft.logs, _UNKNOWN, draft.view.service, draft.extra_clusters)
+    place = _place("INBOUND", draft.view.mesh, draft.view.logs, _UNKNOWN, draft.view.service, draft.extra_clusters)
     found = cases(Conf, rules.rules)
     matches = [case.match for case in found if case.match is not None]
     for chain in draft.chains:

@@ -16,4 +16,5 @@ POLICY: Final = Policy(
     validate=validate,
     warnings=warnings,
     inbound=inbound,
+    knows_callers=True,
 )

@@ -6,6 +6,7 @@ from typing import Final
 
 from kuma.core.policies._kit.contract import Policy
 from kuma.core.policies.meshloadbalancingstrategy.apply import outbound
+from kuma.core.policies.meshloadbalancingstrategy.locality import nearness
 from kuma.core.policies.meshloadbalancingstrategy.spec import Conf, MeshLoadBalancingStrategy
 from kuma.core.policies.meshloadbalancingstrategy.validate import validate, warnings
 
@@ -16,4 +17,5 @@ POLICY: Final = Policy(
     validate=validate,
     warnings=warnings,
     outbound=outbound,
+    nearness=lambda conf, place: nearness(conf.locality_awareness, place),
 )

@@ -1,16 +1,16 @@
 """
 Which endpoints are near to a proxy (spec/policies.md §12): endpoints in groups, each with a priority and a weight.
 
-Pure, and without Envoy's types, so that whoever makes the endpoints of a cluster can use it: ``grouped`` takes
-anything that knows its zone and its tags. Equal input gives equal groups, in one order. The groups of a result fit
-into an Envoy assignment: priorities and the sum of weights stay within its limits.
+What a conf means at a place is settled first (``nearness``): proxies for which it means the same share the groups.
+Equal input gives equal groups, in one order. The groups of a result fit into an Envoy assignment: priorities and the
+sum of weights stay within its limits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 from kuma.core.policies.meshloadbalancingstrategy.spec import (
     AffinityTag,
@@ -20,6 +20,7 @@ from kuma.core.policies.meshloadbalancingstrategy.spec import (
     LocalZone,
 )
 from kuma.core.units import parse_decimal
+from kuma.core.xds.localities import Group, Grouping, Located, Place
 
 DEFAULT_OVERPROVISIONING: Final = 200
 _LARGEST: Final = 2**32 - 1
@@ -29,64 +30,61 @@ _REST: Final = 1
 E = TypeVar("E")
 
 
-@dataclass(frozen=True, slots=True)
-class Located(Generic[E]):
-    """An endpoint, whatever it is to the caller, and where it is."""
-
-    endpoint: E
-    zone: str
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The proxy that asks: its zone, and the values of its tags over all its inbounds."""
-
-    zone: str
-    tags: Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Group(Generic[E]):
-    """Endpoints that are equally near. ``weight`` None leaves it to Envoy."""
-
-    priority: int
-    zone: str
-    sub_zone: str
-    weight: int | None
-    endpoints: tuple[E, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Grouping(Generic[E]):
-    """The groups of a cluster, by priority, then zone; ``overprovisioning`` None leaves Envoy's own factor."""
-
-    groups: tuple[Group[E], ...]
-    overprovisioning: int | None = None
-
-
 def has_weights(conf: LocalityAwareness | None) -> bool:
     """Whether the weights of groups count, which the cluster must say too."""
     zone = _rules(conf)[0]
     return zone is not None and bool(zone.affinity_tags)
 
 
-def grouped(endpoints: Iterable[Located[E]], place: Place, conf: LocalityAwareness | None) -> Grouping[E]:
+@dataclass(frozen=True, slots=True)
+class _Affinity:
+    key: str
+    value: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Localities:
     """
-    The endpoints in groups by nearness, those of a group in the order given.
+    A conf as it holds at one place.
+
+    ``affinities`` are the tags that the place itself has; ``failovers`` the rules that hold for its zone, each with its
+    priority. ``plain`` adds no rule of its own: the own zone is preferred and all others follow, or, when ``flat``,
+    every endpoint is equally near.
+    """
+
+    zone: str
+    plain: bool = False
+    flat: bool = False
+    affinities: tuple[_Affinity, ...] = ()
+    failovers: tuple[tuple[int, Failover], ...] = ()
+    overprovisioning: int | None = None
+
+    def grouped(self, endpoints: Iterable[Located[E]]) -> Grouping[E]:
+        """The endpoints in groups by nearness, those of a group in the order given."""
+        if self.plain:
+            return Grouping(_collected((_plain(one, self.zone, flat=self.flat), one) for one in endpoints))
+        placed = ((_near(one, self), one) for one in endpoints)
+        groups = _collected((key, one) for key, one in placed if key is not None)
+        return Grouping(_fitting(groups), self.overprovisioning)
+
+
+def nearness(conf: LocalityAwareness | None, place: Place) -> Localities:
+    """
+    What a conf means at a place.
 
     Without a conf the own zone is preferred and all others follow. With a ``localZone`` or a ``crossZone``, other
     zones are left out unless a failover rule leads there. Disabled, every endpoint is equally near.
     """
     local, cross = _rules(conf)
     if local is None and cross is None:
-        flat = conf is not None and conf.disabled
-        return Grouping(_collected((_plain(one, place, flat=bool(flat)), one) for one in endpoints))
-    affinities = tuple(_affinities(local, place))
-    failovers = tuple(_failovers(cross, place.zone))
-    placed = ((_near(one, place, affinities, failovers), one) for one in endpoints)
-    groups = _collected((key, one) for key, one in placed if key is not None)
-    return Grouping(_fitting(groups), overprovisioning(cross))
+        return Localities(place.zone, plain=True, flat=conf is not None and bool(conf.disabled))
+    return Localities(
+        place.zone,
+        affinities=tuple(_affinities(local, place)),
+        failovers=tuple(_failovers(cross, place.zone)),
+        overprovisioning=overprovisioning(cross),
+    )
 
 
 def overprovisioning(conf: CrossZone | None) -> int:
@@ -113,33 +111,24 @@ class _Key:
     weight: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Affinity:
-    key: str
-    value: str
-    weight: int
-
-
 def _rules(conf: LocalityAwareness | None) -> tuple[LocalZone | None, CrossZone | None]:
     if conf is None or conf.disabled:
         return None, None
     return conf.local_zone, conf.cross_zone
 
 
-def _plain(one: Located[E], place: Place, *, flat: bool) -> _Key:
-    return _Key(0 if flat or one.zone == place.zone else 1, one.zone)
+def _plain(one: Located[E], zone: str, *, flat: bool) -> _Key:
+    return _Key(0 if flat or one.zone == zone else 1, one.zone)
 
 
-def _near(
-    one: Located[E], place: Place, affinities: Sequence[_Affinity], failovers: Sequence[tuple[int, Failover]]
-) -> _Key | None:
+def _near(one: Located[E], here: Localities) -> _Key | None:
     """Where an endpoint belongs; None where it is left out."""
-    if one.zone == place.zone:
-        for tag in affinities:
+    if one.zone == here.zone:
+        for tag in here.affinities:
             if one.tags.get(tag.key) == tag.value:
                 return _Key(0, one.zone, f"{tag.key}={tag.value}", tag.weight)
         return _Key(0, one.zone, weight=_REST)
-    for priority, rule in failovers:
+    for priority, rule in here.failovers:
         if _leads_to(rule, one.zone):
             return _Key(priority, one.zone)
     return None

@@ -9,9 +9,9 @@ that the proxy keeps what it has.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -26,6 +26,7 @@ from kuma.core.policies.meshproxypatch.spec import (
 )
 from kuma.core.policies.meshproxypatch.validate import steps
 from kuma.core.xds import names
+from kuma.core.xds.complete import Originated, Resources
 from kuma.core.xds.json_patch import JsonPatchFailed, patched_json
 from kuma.core.xds.pack import as_any
 from kuma.core.xds.written import EnvoyTextInvalid, from_json, merge_into, parse_message, to_json, unpacked
@@ -65,22 +66,6 @@ class _Patch(Protocol):
     def json_patches(self) -> tuple[JsonPatch, ...] | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Originated(Generic[R]):
-    """A resource and the part of the control plane it comes from (``inbound``, ``outbound``, …)."""
-
-    origin: str
-    message: R
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What a proxy is to get, complete but not serialised."""
-
-    clusters: tuple[Originated[Cluster], ...] = ()
-    listeners: tuple[Originated[Listener], ...] = ()
-
-
 def patch(conf: Conf, resources: Resources) -> Resources:
     """
     The resources after all steps, in the order written.
@@ -98,7 +83,7 @@ def patch(conf: Conf, resources: Resources) -> Resources:
 
 
 def patch_clusters(
-    step: ClusterModification, clusters: Sequence[Originated[Cluster]]
+    step: ClusterModification, clusters: Sequence[Originated[Cluster]], *, adds: bool = True
 ) -> tuple[Originated[Cluster], ...]:
     """Clusters with one added, some removed or some changed."""
     match = step.match
@@ -106,11 +91,11 @@ def patch_clusters(
     def matches(cluster: Originated[Cluster]) -> bool:
         return match is None or (_is(match.name, cluster.message.name) and _is(match.origin, cluster.origin))
 
-    return _patch_resources(step, clusters, matches, Cluster)
+    return _patch_resources(step, clusters, matches, Cluster, adds=adds)
 
 
 def patch_listeners(
-    step: ListenerModification, listeners: Sequence[Originated[Listener]]
+    step: ListenerModification, listeners: Sequence[Originated[Listener]], *, adds: bool = True
 ) -> tuple[Originated[Listener], ...]:
     """Listeners with one added, some removed or some changed."""
     match = step.match
@@ -122,7 +107,7 @@ def patch_listeners(
             and _has_tags(listener.message, match.tags)
         )
 
-    return _patch_resources(step, listeners, matches, Listener)
+    return _patch_resources(step, listeners, matches, Listener, adds=adds)
 
 
 def patch_network_filters(
@@ -169,9 +154,11 @@ def patch_virtual_hosts(
 def _stepped(name: str, step: object, resources: Resources) -> Resources:
     match step:
         case ClusterModification():
-            return replace(resources, clusters=patch_clusters(step, resources.clusters))
+            clusters = patch_clusters(step, resources.clusters, adds=resources.takes_additions)
+            return replace(resources, clusters=clusters)
         case ListenerModification():
-            return replace(resources, listeners=patch_listeners(step, resources.listeners))
+            listeners = patch_listeners(step, resources.listeners, adds=resources.takes_additions)
+            return replace(resources, listeners=listeners)
         case FilterModification() if name == "networkFilter":
             return replace(resources, listeners=patch_network_filters(step, resources.listeners))
         case FilterModification():
@@ -186,6 +173,8 @@ def _patch_resources(
     present: Sequence[Originated[R]],
     matches: Callable[[Originated[R]], bool],
     kind: type[R],
+    *,
+    adds: bool,
 ) -> tuple[Originated[R], ...]:
     match step.operation:
         case "Add":
@@ -193,7 +182,7 @@ def _patch_resources(
             if not added.name:
                 raise PatchFailed("what is added needs a name")
             others = tuple(one for one in present if one.message.name != added.name)
-            return (*others, Originated(ORIGIN, added))
+            return (*others, Originated(ORIGIN, added)) if adds else others
         case "Remove":
             return tuple(one for one in present if not matches(one))
     return tuple(

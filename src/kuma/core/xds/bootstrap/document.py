@@ -18,6 +18,7 @@ from kuma.core.xds import node as keys
 from kuma.core.xds.bootstrap.control_plane import ControlPlane, packed, pipe_cluster
 from kuma.core.xds.bootstrap.request import BootstrapRequest
 from kuma.core.xds.node import ProxyType
+from kuma.core.xds.sockets import access_log_pipe, socket_path
 from kuma.envoy_api.envoy.config.accesslog.v3.accesslog_pb2 import AccessLog
 from kuma.envoy_api.envoy.config.bootstrap.v3.bootstrap_pb2 import Admin, Bootstrap, LayeredRuntime, RuntimeLayer
 from kuma.envoy_api.envoy.config.core.v3.address_pb2 import Address, Pipe, SocketAddress
@@ -56,8 +57,6 @@ _RUNTIME: Final = {
     "re2.max_program_size.error_level": 4294967295,
     "re2.max_program_size.warn_level": 1000,
 }
-_MAX_SOCKET_PATH: Final = 98
-"""Before ``.sock``: a Unix socket's path ends at 108 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,7 @@ def bootstrap(request: BootstrapRequest, params: BootstrapParams, facts: ProxyFa
     ads_name, access_log_name = (
         ("system_ads", "system_access_log_sink") if unified else ("ads_cluster", "access_log_sink")
     )
-    access_log_socket = socket_path(request.workdir, f"kuma-al-{request.name}-{request.mesh}")
+    access_log_socket = access_log_pipe(request.workdir, request.name, request.mesh)
     clusters = [pipe_cluster(access_log_name, access_log_socket, params.xds_connect_timeout)]
     if not control_plane.token_path:
         clusters.append(control_plane.cluster(ads_name))
@@ -166,12 +165,6 @@ def bootstrap(request: BootstrapRequest, params: BootstrapParams, facts: ProxyFa
             _overload(params.gateway_max_connections, request.resources.max_heap_size_bytes)
         )
     return result
-
-
-def socket_path(workdir: str, name: str) -> str:
-    """Where a socket of this proxy lies; both programs cut a long path at the same place."""
-    path = f"{workdir}/{name}" if workdir else name
-    return path.encode()[:_MAX_SOCKET_PATH].decode(errors="ignore") + ".sock"
 
 
 def _violations(request: BootstrapRequest, params: BootstrapParams) -> Iterator[Violation]:

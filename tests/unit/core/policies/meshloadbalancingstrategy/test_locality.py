@@ -6,12 +6,11 @@ from hypothesis import strategies as st
 
 from kuma.core.policies.meshloadbalancingstrategy.locality import (
     DEFAULT_OVERPROVISIONING,
-    Located,
-    Place,
-    grouped,
     has_weights,
+    nearness,
 )
 from kuma.core.policies.meshloadbalancingstrategy.spec import LocalityAwareness
+from kuma.core.xds.localities import Located, Place
 
 HERE = Place("east", {"rack": ("r1",), "node": ("n2", "n1")})
 ENDPOINTS = (
@@ -36,7 +35,7 @@ def _local(*tags):
 
 
 def _groups(conf, endpoints=ENDPOINTS, place=HERE):
-    found = grouped(endpoints, place, conf).groups
+    found = nearness(conf, place).grouped(endpoints).groups
     return [(group.priority, group.zone, group.sub_zone, group.weight, list(group.endpoints)) for group in found]
 
 
@@ -56,7 +55,7 @@ def test_the_own_zone_is_preferred_when_nothing_is_said(conf):
         (1, "north", "", None, ["north-1"]),
         (1, "west", "", None, ["west-1", "west-2"]),
     ]
-    assert grouped(ENDPOINTS, HERE, conf).overprovisioning is None
+    assert nearness(conf, HERE).grouped(ENDPOINTS).overprovisioning is None
 
 
 def test_every_endpoint_is_equally_near_when_disabled():
@@ -139,12 +138,12 @@ def test_a_failover_threshold_becomes_envoys_factor(percentage, factor):
     """In steps of 100 as in Kuma, and never more than Envoy can hold."""
     conf = _aware(crossZone={"failoverThreshold": {"percentage": percentage}})
 
-    assert grouped(ENDPOINTS, HERE, conf).overprovisioning == factor
+    assert nearness(conf, HERE).grouped(ENDPOINTS).overprovisioning == factor
 
 
 def test_without_a_threshold_half_of_the_endpoints_may_fail():
     """Where zones have rules, Kuma's factor replaces Envoy's."""
-    assert grouped(ENDPOINTS, HERE, _aware(localZone={})).overprovisioning == DEFAULT_OVERPROVISIONING == 200
+    assert nearness(_aware(localZone={}), HERE).grouped(ENDPOINTS).overprovisioning == DEFAULT_OVERPROVISIONING == 200
 
 
 @pytest.mark.parametrize("tags", [[f"t{n}" for n in range(15)], [(f"t{n}", 2**31 - 1) for n in range(15)]])
@@ -152,7 +151,7 @@ def test_weights_stay_within_what_envoy_can_add_up(tags):
     """Too large ones shrink together; none becomes nothing."""
     place = Place("east", {f"t{n}": ("x",) for n in range(15)})
     endpoints = [Located(n, "east", {f"t{n}": "x"}) for n in range(15)]
-    found = grouped([*endpoints, Located("rest", "east", {})], place, _aware(localZone=_local(*tags))).groups
+    found = nearness(_aware(localZone=_local(*tags)), place).grouped([*endpoints, Located("rest", "east", {})]).groups
 
     assert len(found) == 16
     assert sum(group.weight for group in found) <= LARGEST
@@ -163,7 +162,7 @@ def test_priorities_stay_within_what_envoy_knows():
     """Rules beyond the 128th share the last priority."""
     rules = [{"to": {"type": "Only", "zones": [f"z{n}"]}} for n in range(200)]
     endpoints = [Located(n, f"z{n}", {}) for n in range(200)]
-    found = grouped(endpoints, HERE, _failover(*rules)).groups
+    found = nearness(_failover(*rules), HERE).grouped(endpoints).groups
 
     assert max(group.priority for group in found) == 128
     assert [group.priority for group in found if group.zone == "z4"] == [5]
@@ -195,7 +194,7 @@ def test_no_endpoint_is_in_two_groups_and_the_order_does_not_matter(conf, places
     """Groups are told apart by priority and place, hold each endpoint at most once, all of the own zone included."""
     endpoints = [Located(number, zone, tags) for number, (zone, tags) in enumerate(places)]
     shuffled = data.draw(st.permutations(endpoints))
-    found, again = (grouped(order, HERE, _aware(**conf)).groups for order in (endpoints, shuffled))
+    found, again = (nearness(_aware(**conf), HERE).grouped(order).groups for order in (endpoints, shuffled))
     placed = [number for group in found for number in group.endpoints]
 
     assert len({(group.priority, group.zone, group.sub_zone) for group in found}) == len(found)

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from kuma.core.model.resource import Key
 from kuma.core.policies._kit.merge import merge
-from kuma.core.policies.meshproxypatch.apply import ORIGIN, Originated, PatchFailed, Resources, patch
+from kuma.core.policies.meshproxypatch.apply import ORIGIN, PatchFailed, patch
 from kuma.core.policies.meshproxypatch.spec import Conf
 from kuma.core.xds import names
+from kuma.core.xds.complete import Originated, Resources
 from kuma.core.xds.pack import packed_inbound, packed_outbound
 from kuma.core.xds.written import to_json, unpacked
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
