@@ -3,7 +3,7 @@ from dataclasses import replace
 from kuma.core.xds.generate import Generator, Memory
 from kuma.core.xds.kafka import KafkaBroker
 from kuma.core.xds.names import CLUSTER, KAFKA_BROKER, LISTENER
-from kuma.core.xds.view import AdminView, InboundView, OutboundRules, OutboundView, ProxyView, TlsMode
+from kuma.core.xds.view import AdminView, InboundView, OutboundRules, OutboundsView, OutboundView, ProxyView, TlsMode
 from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener
 
 INBOUND = InboundView(
@@ -43,8 +43,8 @@ def test_an_outbound_is_made_once_however_many_proxies_have_it():
     second = replace(OUTBOUND, port=10002, tags=(("kuma.io/service", "cache"),))
     rules = OutboundRules(())
 
-    one = making.outbounds(((OUTBOUND, rules),))
-    both = making.outbounds(((OUTBOUND, rules), (second, rules)))
+    one = making.outbounds(OutboundsView(((OUTBOUND, rules),)))
+    both = making.outbounds(OutboundsView(((OUTBOUND, rules), (second, rules))))
 
     assert both.by_name(CLUSTER)["db"] is one.by_name(CLUSTER)["db"]
     assert set(both.by_name(CLUSTER)) == {"db", "cache"}

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from time import monotonic, sleep
 
 import pytest
@@ -65,7 +66,7 @@ def _spiffe(value, kind="Exact"):
 
 def _outbound(drafts, *backends, protocol="http", **more):
     draft = drafts.outbound(protocol)
-    draft.logs = FACTS
+    draft.view = replace(draft.view, logs=FACTS)
     outbound(draft, _towards(*backends, **more))
     return draft
 
@@ -106,7 +107,7 @@ def test_placeholders_of_outbound_traffic_are_filled_in(drafts):
 def test_placeholders_of_inbound_traffic_are_filled_in(drafts):
     """Who calls is not known; the address is the proxy's own, as in Kuma."""
     draft = drafts.inbound("http")
-    draft.logs = FACTS
+    draft.view = replace(draft.view, logs=FACTS)
     inbound(draft, InboundRules((_rule(_plain("/logs/a", PLACEHOLDERS)),)))
 
     [logger] = _logs(draft.chains[0])
@@ -170,7 +171,7 @@ def test_long_names_of_streams_are_cut_as_kuma_dp_cuts_them():
     """A path of a socket has a limit."""
     path = LogFacts(name="n" * 200, workdir="/w").stream_path
 
-    assert path == f"/w/{'kuma-al-' + 'n' * 90}.sock"
+    assert path == f"/w/kuma-al-{'n' * 87}.sock"
 
 
 def test_records_for_a_collector_carry_body_and_attributes(drafts):
@@ -248,7 +249,7 @@ def test_envoy_accepts_every_kind_of_logger(drafts, envoy, tmp_path):
     match = {**_spiffe("spiffe://default/a.b-c"), "sni": {"type": "Exact", "value": "backend.mesh"}}
     to = [drafts.outbound("http", "a"), drafts.outbound("tcp", "b")]
     for draft, service in zip(to, ("a", "b"), strict=True):
-        draft.logs = LogFacts(workdir=str(tmp_path))
+        draft.view = replace(draft.view, logs=LogFacts(workdir=str(tmp_path)))
         for route in draft.chain.routes():
             route.name = 'ro"ute'
         conf = Merged(_conf(*backends), (KEY,))
