@@ -36,6 +36,7 @@ from kuma.cp.metrics import ControlPlaneCollector, Identity, LoopLag, delivery_h
 from kuma.cp.reconcile.addresses import Addresses
 from kuma.cp.reconcile.admin import EnvoyAdminClient
 from kuma.cp.reconcile.cleanup import Cleanup
+from kuma.cp.reconcile.credentials import Credentials
 from kuma.cp.reconcile.identities import Identities
 from kuma.cp.reconcile.insights import Insights
 from kuma.cp.reconcile.inspection import Inspection
@@ -133,6 +134,7 @@ class _ControlPlane:
         resources = Resources(
             self._store,
             utc_now,
+            security.keys.observe,
             zone=config.multizone.zone.name,
             environment=config.environment,
             unsafe_delete=config.store.unsafe_delete,
@@ -143,6 +145,8 @@ class _ControlPlane:
         meshes = Meshes(self._store, security.authorities, Addresses(config.general.dns_cache_ttl))
         meshes.observe(security.keys.observe)
         meshes.observe(security.authorities.observe)
+        credentials = Credentials(security.verifier)
+        meshes.observe(credentials.observe)
         registry = _registry()
         planner = Planner(Generator(config.ipam.known_internal_cidrs))
         streams = Streams(
@@ -171,7 +175,7 @@ class _ControlPlane:
             deregistration_delay=config.xds_server.dataplane_deregistration_delay,
         )
         registration.expect(away)
-        health = self._health(config, meshes, registration)
+        health = self._health(config, meshes, registration, credentials)
         lag = LoopLag()
         registry.register(
             ControlPlaneCollector(
@@ -203,7 +207,9 @@ class _ControlPlane:
             config.dp_server.tls_min_version,
             config.dp_server.read_header_timeout.total_seconds(),
             bootstrap_server=self._bootstrap(config, security),
-            ads_server=AdsServer(streams, registration, insights, security.admin_authority.pem, self._instance_id),
+            ads_server=AdsServer(
+                streams, registration, credentials, insights, security.admin_authority.pem, self._instance_id
+            ),
             hds_server=health,
         )
         diagnostics = Diagnostics(lambda: self._ready, registry, self._levels)
@@ -214,6 +220,7 @@ class _ControlPlane:
             await meshes.ready.wait()
             self._start(group, "insights", insights.run())
             self._start(group, "registration", registration.run())
+            self._start(group, "tokens of streams", credentials.run())
             self._start(group, "streams", streams.run())
             self._start(group, "cleanup", self._cleanup(config).run())
             self._start(group, "change log", self._trim(config))
@@ -313,7 +320,9 @@ class _ControlPlane:
             security.tls.names,
         )
 
-    def _health(self, config: Config, meshes: Meshes, registration: Registration) -> HdsServer | None:
+    def _health(
+        self, config: Config, meshes: Meshes, registration: Registration, credentials: Credentials
+    ) -> HdsServer | None:
         settings = config.dp_server.hds
         if not settings.enabled:
             return None
@@ -326,7 +335,7 @@ class _ControlPlane:
             healthy_threshold=checks.healthy_threshold,
             unhealthy_threshold=checks.unhealthy_threshold,
         )
-        return HdsServer(self._store, meshes, registration, utc_now, defaults)
+        return HdsServer(self._store, meshes, registration, credentials, utc_now, defaults)
 
     def _cleanup(self, config: Config) -> Cleanup:
         return Cleanup(self._store, utc_now, config.runtime.universal.dataplane_cleanup_age)

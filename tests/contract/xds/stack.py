@@ -27,6 +27,7 @@ from kuma.cp.ca.authorities import Authorities
 from kuma.cp.certificates.server import ServerTls, ensure_server_tls
 from kuma.cp.certificates.stored import CONTROL_PLANE_CA, ENVOY_ADMIN_CA, ensure_stored_authority
 from kuma.cp.reconcile.addresses import Addresses
+from kuma.cp.reconcile.credentials import Credentials
 from kuma.cp.reconcile.identities import Identities
 from kuma.cp.reconcile.insights import Insights
 from kuma.cp.reconcile.meshes import Meshes
@@ -93,6 +94,7 @@ class Stack:
     meshes: Meshes
     streams: Streams
     insights: Insights
+    credentials: Credentials
     tls: ServerTls
     port: int
 
@@ -154,6 +156,9 @@ async def running(folder: Path, *, deregistration_delay: float = 0.3) -> AsyncIt
     meshes = Meshes(store, authorities, Addresses(timedelta(seconds=60)))
     meshes.observe(keys.observe)
     meshes.observe(authorities.observe)
+    verifier = TokenVerifier(keys)
+    credentials = Credentials(verifier)
+    meshes.observe(credentials.observe)
     streams = Streams(meshes, Planner(Generator()), Identities(authorities, admin), Wire("cp-1"), now, lambda _: None)
 
     def exists(key: Key) -> bool:
@@ -164,7 +169,7 @@ async def running(folder: Path, *, deregistration_delay: float = 0.3) -> AsyncIt
     registration = Registration(
         store,
         resources,
-        TokenVerifier(keys),
+        verifier,
         now,
         require_token=True,
         deregistration_delay=timedelta(seconds=deregistration_delay),
@@ -179,8 +184,8 @@ async def running(folder: Path, *, deregistration_delay: float = 0.3) -> AsyncIt
         bootstrap_server=BootstrapServer(
             store, BootstrapParams(xds_host="", xds_port=port, ca=tls.ca_pem.decode()), tls.names
         ),
-        ads_server=AdsServer(streams, registration, insights, admin.pem, "cp-1"),
-        hds_server=HdsServer(store, meshes, registration, now, ProbeDefaults()),
+        ads_server=AdsServer(streams, registration, credentials, insights, admin.pem, "cp-1"),
+        hds_server=HdsServer(store, meshes, registration, credentials, now, ProbeDefaults()),
     )
     issuer = TokenIssuer(keys, new_id=lambda: str(next(ids)))
     async with asyncio.TaskGroup() as group:
@@ -188,10 +193,17 @@ async def running(folder: Path, *, deregistration_delay: float = 0.3) -> AsyncIt
         await meshes.ready.wait()
         tasks += [
             group.create_task(work)
-            for work in (insights.run(), registration.run(), streams.run(), server.run(), _listening(port))
+            for work in (
+                insights.run(),
+                registration.run(),
+                credentials.run(),
+                streams.run(),
+                server.run(),
+                _listening(port),
+            )
         ]
         await tasks[-1]
-        yield Stack(store, resources, issuer, meshes, streams, insights, tls, port)
+        yield Stack(store, resources, issuer, meshes, streams, insights, credentials, tls, port)
         streams.end_all()
         for task in reversed(tasks):
             task.cancel()

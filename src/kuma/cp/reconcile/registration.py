@@ -17,7 +17,6 @@ import structlog
 
 from kuma.core.errors import InvalidToken, MeshError, NotFound
 from kuma.core.identity.binding import DataplaneFacts, check_dataplane
-from kuma.core.identity.claims import DataplaneClaims
 from kuma.core.model.codec import decode_json, decode_spec
 from kuma.core.model.kinds import BY_NAME, Kind
 from kuma.core.model.resource import Key
@@ -25,6 +24,7 @@ from kuma.core.model.text import parse_document
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.core.xds.node import ProxyNode, ProxyType
+from kuma.cp.reconcile.credentials import Credential
 from kuma.cp.store.port import CONTROL_PLANE, Author, Delete, Store
 from kuma.cp.tokens.verifier import TokenVerifier
 
@@ -60,11 +60,16 @@ class Registrar(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A proxy that may join. ``registered``: its Dataplane came with it and goes with it."""
+    """
+    A proxy that may join. ``registered``: its Dataplane came with it and goes with it.
+
+    ``credential`` is the token that let it in, None where none is needed.
+    """
 
     key: Key
     registered: bool
     revision: int
+    credential: Credential | None
 
 
 class Registration:
@@ -92,15 +97,15 @@ class Registration:
 
     async def authenticate(
         self, node: ProxyNode, credential: str, dataplane: Dataplane, labels: Mapping[str, str]
-    ) -> None:
+    ) -> Credential | None:
         """
-        Check a proxy's token against its Dataplane.
+        Check a proxy's token against its Dataplane; the token, for as long as the stream lives.
 
         Raises:
             InvalidToken: with the reason.
         """
         if not self._require_token:
-            return
+            return None
         if not credential:
             raise InvalidToken(
                 "the proxy sent no dataplane token; generate one with "
@@ -108,8 +113,8 @@ class Registration:
                 "and pass it to kuma-dp with --dataplane-token-file"
             )
         verified = await self._verifier.verify_dataplane(credential, mesh=node.mesh, now=self._clock())
-        claims: DataplaneClaims = verified.claims
-        check_dataplane(claims, DataplaneFacts(node.name, node.mesh, facts.all_tag_sets(dataplane), labels))
+        check_dataplane(verified.claims, DataplaneFacts(node.name, node.mesh, facts.all_tag_sets(dataplane), labels))
+        return verified
 
     async def admit(
         self,
@@ -131,7 +136,7 @@ class Registration:
         key = Key("Dataplane", node.mesh, node.name)
         try:
             dataplane, labels, document = await self._presented(node, key)
-            await self.authenticate(node, credential, dataplane, labels)
+            accepted = await self.authenticate(node, credential, dataplane, labels)
         except InvalidToken as error:
             raise Refused(f"authentication failed: {error}") from error
         if key in self._active:
@@ -150,7 +155,7 @@ class Registration:
             announce(key, False)
             raise
         self._leaving.pop(key, None)
-        return Admitted(key, document is not None, record.revision)
+        return Admitted(key, document is not None, record.revision, accepted)
 
     def leave(self, admitted: Admitted, owner: object) -> None:
         """The stream of an admitted proxy ended."""

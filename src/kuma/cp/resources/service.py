@@ -23,7 +23,7 @@ from kuma.cp.resources.stored import read as read_stored
 from kuma.cp.resources.stored import readable
 from kuma.cp.resources.table import RULES
 from kuma.cp.store.planning import title
-from kuma.cp.store.port import Author, Delete, Put, Record, Store
+from kuma.cp.store.port import Author, Change, Delete, Put, Record, Store
 
 PROCESS: Final = "Could not process a resource"
 CREATE: Final = "Failed to create a resource"
@@ -49,6 +49,7 @@ class Resources:
     """
     Stored resources, with the rules of writing them. Every method may raise ``StoreUnavailable``.
 
+    ``written`` is told of every change before its writer is: what a caller was told is done holds for its next request.
     ``zone`` is the zone this control plane is, ``environment`` what ``kuma.io/env`` says. ``unsafe_delete`` lets a
     Mesh be deleted while proxies are in it.
     """
@@ -57,6 +58,7 @@ class Resources:
         self,
         store: Store,
         clock: Callable[[], datetime],
+        written: Callable[[tuple[Change, ...]], None] = lambda _: None,
         *,
         zone: str = "default",
         environment: str = "universal",
@@ -64,6 +66,7 @@ class Resources:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._written = written
         self._setting = Setting(store, zone, environment, unsafe_delete)
 
     async def get(self, kind: Kind, mesh: str, name: str) -> Resource[Any]:
@@ -140,6 +143,8 @@ class Resources:
         _require_writable(kind)
         await self._mesh(kind, mesh)
         key = _key(kind, mesh, name)
+        if kind.admin_only:
+            allowed(kind)  # before anything tells whether it exists
         if await self._store.find(key) is None:
             raise _missing(key)
         allowed(kind)
@@ -148,7 +153,7 @@ class Resources:
             await rules.check_delete(self._setting, key.mesh, name)
         except InvalidResource as error:
             raise InvalidResource(error.violations, title=DELETE, detail=error.detail) from error
-        await self._store.write([Delete(key)], author=author, now=self._clock())
+        self._written(await self._store.write([Delete(key)], author=author, now=self._clock()))
 
     async def _mesh(self, kind: Kind, mesh: str) -> Record | None:
         """The Mesh a resource lives in, None for global kinds."""
@@ -186,6 +191,7 @@ class Resources:
         revision = record.revision if record is not None else 0
         if prepared.companions or not _is_stored(put, record):
             changes = await self._store.write([put, *prepared.companions], author=author, now=wanted.now)
+            self._written(changes)
             revision = max((change.revision for change in changes), default=revision)
         final = replace(draft, spec=prepared.spec)
         told = (*definition(key.kind).warnings(final), *prepared.warnings, *dropped(parsed.unknown))

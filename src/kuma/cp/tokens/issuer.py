@@ -25,7 +25,7 @@ class TokenIssuer:
     Issues all kinds of token. ``new_id`` gives the id by which a token can be revoked, a random UUID.
 
     Every method raises ``SigningKeyNotFound`` if the key is absent, and ``BadRequest`` if ``enabled`` is False for
-    the kind.
+    the kind or the token would be too long to be accepted.
     """
 
     def __init__(
@@ -64,4 +64,10 @@ class TokenIssuer:
         if not self._enabled[kind]:
             raise BadRequest("issuing tokens using the control plane is disabled.")
         key = await self._keys.latest(kind, mesh)
-        return jws.sign(claims.payload() | registered(now=now, valid_for=valid_for, jti=self._new_id()), key)
+        token = jws.sign(claims.payload() | registered(now=now, valid_for=valid_for, jti=self._new_id()), key)
+        if len(token) > jws.MAX_TOKEN_BYTES:
+            raise BadRequest(
+                f"the token would have {len(token)} bytes, and no more than {jws.MAX_TOKEN_BYTES} are accepted: "
+                "ask for fewer or shorter names, tags or groups"
+            )
+        return token

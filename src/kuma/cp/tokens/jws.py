@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from jwt import PyJWS
@@ -22,6 +22,7 @@ from kuma.cp.tokens.material import SigningKey, VerificationKey
 
 MAX_TOKEN_BYTES: Final = 16 * 1024
 MAX_KID_LENGTH: Final = 128
+_LAST_MOMENT: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _JWS: Final = PyJWS(
     algorithms=["RS256", "HS256"], options={"verify_signature": True, "enforce_minimum_key_length": True}
 )
@@ -144,8 +145,8 @@ def _moment(payload: Mapping[str, Any], claim: str, missing: float) -> float:
         raise InvalidToken(f'could not parse token: claim "{claim}" has to be a number')
     try:
         moment = float(value)
-    except OverflowError as error:
-        raise InvalidToken(f'could not parse token: claim "{claim}" is not a time') from error
-    if claim in payload and not math.isfinite(moment):
+    except OverflowError:
+        moment = math.nan
+    if claim in payload and not abs(moment) <= _LAST_MOMENT:  # also refuses what is not a number at all
         raise InvalidToken(f'could not parse token: claim "{claim}" is not a time')
     return moment

@@ -92,9 +92,7 @@ class SigningKeys:
                 continue
             self._generation += 1
             for kind, mesh in tuple(self._cache):
-                is_list = change.key in kind.revocations(mesh)
-                at_home = change.key.kind == kind.secret_kind and change.key.mesh == mesh
-                if is_list or (at_home and kind.serial_of(change.key.name, mesh) is not None):
+                if kind.concerns(change.key, mesh):
                     del self._cache[kind, mesh]
 
     def forget(self, kind: TokenKind, mesh: str = "") -> None:
@@ -136,6 +134,7 @@ class SigningKeys:
 
     async def _revoked(self, kind: TokenKind, mesh: str) -> tuple[frozenset[str], str]:
         ids: set[str] = set()
+        unreadable = ""
         for key in kind.revocations(mesh):
             record = await self._store.find(key)
             if record is None:
@@ -143,9 +142,10 @@ class SigningKeys:
             try:
                 text = secret_data.decode(record.spec).decode("utf-8", "replace")
             except ValueError as error:
-                return frozenset(), f'the list of revoked tokens in {key.kind} "{key.name}" cannot be read: {error}'
+                unreadable = f'the list of revoked tokens in {key.kind} "{key.name}" cannot be read: {error}'
+                continue
             ids.update(part for part in map(str.strip, text.split(",")) if part)
-        return frozenset(ids), ""
+        return frozenset(ids), unreadable
 
 
 async def new_signing_key(kind: TokenKind, mesh: str = "", serial: int = FIRST_SERIAL) -> Put:

@@ -51,6 +51,13 @@ class TokenKind(Enum):
         everywhere = Key("GlobalSecret", "", name)
         return (everywhere, Key("Secret", mesh, name)) if self.home(mesh) else (everywhere,)
 
+    def concerns(self, key: Key, mesh: str) -> bool:
+        """Whether a secret is one of those by which tokens of this kind are judged in a mesh."""
+        if key in self.revocations(mesh):
+            return True
+        at_home = key.kind == self.secret_kind and key.mesh == self.home(mesh)
+        return at_home and self.serial_of(key.name, mesh) is not None
+
     def serial_of(self, name: str, mesh: str) -> int | None:
         """The serial in a secret's name, None if it is not the name of such a key."""
         prefix = self.key_prefix(mesh)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
@@ -37,17 +37,12 @@ class Trust:
 
 @dataclass(frozen=True, slots=True)
 class Verified(Generic[Claims]):
-    """A token that holds: what it says, and what revocation and rotation would name."""
+    """A token that holds: what it says, and what revocation and rotation would name. The token itself is not in it."""
 
     claims: Claims
     kid: str
     lifetime: jws.Lifetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    verified: Verified[Any]
-    key_digest: bytes
+    key_digest: bytes = field(repr=False)
 
 
 class TokenVerifier:
@@ -77,7 +72,7 @@ class TokenVerifier:
             if store_in_memory
             else ""
         )
-        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
+        self._remembered: OrderedDict[bytes, Verified[Any]] = OrderedDict()
 
     async def verify_user(self, token: str, *, now: datetime) -> Verified[UserClaims]:
         """Raises: InvalidToken."""
@@ -94,6 +89,25 @@ class TokenVerifier:
         """
         return await self._verify(TokenKind.DATAPLANE, token, mesh, now, DataplaneClaims.read)
 
+    async def recheck_dataplane(self, verified: Verified[DataplaneClaims], *, mesh: str) -> None:
+        """
+        Whether a token that was accepted is still good, for the stream that it opened.
+
+        Its end does not matter, as in Kuma: it says until when streams may be opened. Neither does what cannot be read;
+        an accident with a secret must not disconnect a fleet.
+
+        Raises:
+            InvalidToken: it was revoked, or its key is gone or was replaced.
+        """
+        keys = await self._keys.key_set(TokenKind.DATAPLANE, mesh)
+        if verified.lifetime.jti in keys.revoked:
+            raise InvalidToken("token is revoked")
+        if verified.kid in keys.unreadable:
+            return
+        candidates = await self._candidates(TokenKind.DATAPLANE, mesh, verified.kid)
+        if all(key.digest != verified.key_digest for key in candidates):
+            raise InvalidToken(f"the signing key with KID {verified.kid} was replaced; generate a new token")
+
     async def verify_zone(self, token: str, *, now: datetime) -> Verified[ZoneClaims]:
         """Raises: InvalidToken."""
         return await self._verify(TokenKind.ZONE, token, "", now, ZoneClaims.read)
@@ -109,19 +123,18 @@ class TokenVerifier:
         jws.check_size(token)
         slot = hashlib.sha256(f"{kind.name}\0{token}".encode()).digest()
         known = self._remembered.get(slot)
-        kid = known.verified.kid if known else jws.key_id(token)
+        kid = known.kid if known else jws.key_id(token)
         candidates = await self._candidates(kind, mesh, kid)
         if known and any(key.digest == known.key_digest for key in candidates):
-            verified: Verified[Claims] = known.verified
+            verified: Verified[Claims] = known
         else:
-            verified, key = self._check(token, kid, candidates, read)
-            known = _Remembered(verified, key.digest)
+            verified = self._check(token, kid, candidates, read)
         try:
             verified.lifetime.check(now)
         except InvalidToken:
             self._remembered.pop(slot, None)
             raise
-        self._remember(slot, known)
+        self._remember(slot, verified)
         keys = await self._keys.key_set(kind, mesh)
         if keys.unreadable_revocations:
             raise InvalidToken(f"could not check if the token is revoked: {keys.unreadable_revocations}")
@@ -151,7 +164,7 @@ class TokenVerifier:
         kid: str,
         candidates: Sequence[VerificationKey],
         read: Callable[[Mapping[str, Any]], Claims],
-    ) -> tuple[Verified[Claims], VerificationKey]:
+    ) -> Verified[Claims]:
         refusal = InvalidToken("could not parse token: no key")
         for key in candidates:
             try:
@@ -159,10 +172,10 @@ class TokenVerifier:
             except InvalidToken as error:
                 refusal = error
             else:
-                return Verified(read(opened.payload), kid, opened.lifetime), key
+                return Verified(read(opened.payload), kid, opened.lifetime, key.digest)
         raise InvalidToken(f"{refusal}{self._hint}") from refusal
 
-    def _remember(self, slot: bytes, entry: _Remembered) -> None:
+    def _remember(self, slot: bytes, entry: Verified[Any]) -> None:
         self._remembered[slot] = entry
         self._remembered.move_to_end(slot)
         if len(self._remembered) > MAX_REMEMBERED:

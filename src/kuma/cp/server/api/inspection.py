@@ -89,6 +89,7 @@ class InspectionRoutes:
         extras = [word for text in call.every("include") for word in text.split(",") if word]
         if set(extras) - {"diff"}:
             raise BadRequest('bad request: the query parameter "include" knows only diff')
+        self._backends.access.check_view_config_dump(call.user)
         await self._reading.one(call, _DATAPLANE)
         shown = await self._backends.inspector.config(call.mesh, call.name, shadow=shadow)
         body: dict[str, Any] = {"xds": shown}

@@ -15,6 +15,7 @@ from kuma.core.snapshot.plan import Traits
 from kuma.core.xds.names import KAFKA_BROKER
 from kuma.core.xds.node import FEATURE_REUSE_PORT, ProxyNode
 from kuma.core.xds.session import Command, Opened, Session
+from kuma.cp.reconcile.credentials import Credentials
 from kuma.cp.reconcile.insights import Insights
 from kuma.cp.reconcile.registration import Admitted, Refused, Registration
 from kuma.cp.reconcile.streams import Stream, Streams
@@ -41,12 +42,14 @@ class AdsServer:
         self,
         streams: Streams,
         registration: Registration,
+        credentials: Credentials,
         insights: Insights,
         admin_ca: bytes,
         instance: str,
     ) -> None:
         self._streams = streams
         self._registration = registration
+        self._credentials = credentials
         self._insights = insights
         self._admin_ca = admin_ca
         self._instance = instance
@@ -82,7 +85,8 @@ class AdsServer:
         try:
             stream = self._stream(session, admitted, node, scope.client)
             log.info("proxy connected", mesh=node.mesh, dataplane=node.name, address=scope.client, delta=delta)
-            await self._run(stream, commands, incoming, grpc.accept(exchange))
+            with self._credentials.held(admitted.key, admitted.credential, stream.end):
+                await self._run(stream, commands, incoming, grpc.accept(exchange))
         finally:
             self._registration.leave(admitted, owner)
             log.info("proxy disconnected", mesh=node.mesh, dataplane=node.name, address=scope.client)
@@ -117,6 +121,7 @@ class AdsServer:
             reuse_port=FEATURE_REUSE_PORT in node.features,
             ipv6=node.ipv6,
             kafka_filter=KAFKA_BROKER in node.extensions,
+            workdir=node.workdir,
         )
 
 

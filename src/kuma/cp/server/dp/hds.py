@@ -21,8 +21,9 @@ from kuma.core.snapshot.proxy import Proxy
 from kuma.core.xds.health import ProbeDefaults, admin_is_well, found_health, specifier
 from kuma.core.xds.node import ProxyNode
 from kuma.core.xds.view import AdminView
+from kuma.cp.reconcile.credentials import Credentials
 from kuma.cp.reconcile.meshes import Meshes, MeshState
-from kuma.cp.reconcile.registration import Registration
+from kuma.cp.reconcile.registration import Refused, Registration
 from kuma.cp.server.dp import grpc
 from kuma.cp.server.dp.proxies import admin_view
 from kuma.cp.store.port import CONTROL_PLANE, Put, Store
@@ -54,11 +55,18 @@ class HdsServer:
     """Serves HDS streams. A proxy joins by its ADS stream; here it only has to show the same token."""
 
     def __init__(
-        self, store: Store, meshes: Meshes, registration: Registration, clock: Clock, defaults: ProbeDefaults
+        self,
+        store: Store,
+        meshes: Meshes,
+        registration: Registration,
+        credentials: Credentials,
+        clock: Clock,
+        defaults: ProbeDefaults,
     ) -> None:
         self._store = store
         self._meshes = meshes
         self._registration = registration
+        self._credentials = credentials
         self._clock = clock
         self._defaults = defaults
         self._watched: dict[str, dict[_Watched, None]] = defaultdict(dict)
@@ -77,14 +85,12 @@ class HdsServer:
                 node = ProxyNode.parse(first.health_check_request.node)
                 watched = self._watch(Key("Dataplane", node.mesh, node.name))
                 proxy = await _present(watched)
-                await self._registration.authenticate(
+                credential = await self._registration.authenticate(
                     node, grpc.credential(scope), proxy.resource.spec, proxy.resource.meta.labels
                 )
-            async with asyncio.TaskGroup() as group:
-                sending = self._send(watched, admin_view(node, b""), grpc.accept(exchange))
-                sender = group.create_task(sending, name=f"hds send {node.name}")
-                await self._receive(watched, incoming)
-                sender.cancel()
+            ended = asyncio.Event()
+            with self._credentials.held(watched.key, credential, ended.set):
+                await self._converse(watched, node, incoming, exchange, ended)
         except StopAsyncIteration:
             return
         except TimeoutError:
@@ -99,6 +105,25 @@ class HdsServer:
         finally:
             if watched is not None:
                 self._watched[watched.key.mesh].pop(watched, None)
+
+    async def _converse(
+        self,
+        watched: _Watched,
+        node: ProxyNode,
+        incoming: AsyncIterator[bytes],
+        exchange: grpc.Exchange,
+        ended: asyncio.Event,
+    ) -> None:
+        """Until either side ends, or ``ended``."""
+        async with asyncio.TaskGroup() as group:
+            sending = self._send(watched, admin_view(node, b""), grpc.accept(exchange))
+            helpers = (
+                group.create_task(sending, name=f"hds send {node.name}"),
+                group.create_task(_end(ended), name=f"hds end {node.name}"),
+            )
+            await self._receive(watched, incoming)
+            for helper in helpers:
+                helper.cancel()
 
     async def _send(self, watched: _Watched, admin: AdminView | None, transport: grpc.Transport) -> None:
         sent = b""
@@ -160,6 +185,12 @@ def _look(watched: _Watched, state: MeshState | None) -> None:
     if proxy is not watched.proxy:
         watched.proxy = proxy
         watched.changed.set()
+
+
+async def _end(ended: asyncio.Event) -> None:
+    """Unwinds the stream when it is to end from this side."""
+    await ended.wait()
+    raise Refused("the token of the proxy is worth nothing any more")
 
 
 async def _present(watched: _Watched) -> Proxy:
