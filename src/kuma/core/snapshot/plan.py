@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -24,13 +25,15 @@ from kuma.core.policies._kit.build import (
     whole_parts,
 )
 from kuma.core.policies._kit.contract import Policy
-from kuma.core.policies._kit.match import Selected, select
+from kuma.core.policies._kit.match import Selected
 from kuma.core.policies._kit.merge import merge
 from kuma.core.policies._kit.rules import InboundRules, Merged, Towards
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Inbound
+from kuma.core.snapshot.explain import route_origins
 from kuma.core.snapshot.mesh import Destination, MeshSnapshot
 from kuma.core.snapshot.proxy import RESERVED_INBOUND_PORT, Outbound, Proxy
+from kuma.core.snapshot.selection import select_all
 from kuma.core.xds import names
 from kuma.core.xds.endpoints import grouped_assignment
 from kuma.core.xds.generate import Generator, Memory
@@ -114,7 +117,7 @@ class Planner:
         if last is not None and before is not None and _same_basis(before, snapshot):
             endpoints = self._near_endpoints(snapshot, last.near)
             return Plan(snapshot, proxy, traits, last.selected, last.own, last.outbounds, last.near, endpoints)
-        selected = self._select(snapshot, proxy, last)
+        selected = select_all(partial(_policies, snapshot), proxy.facts, partial(_known, snapshot, last))
         if (
             last is not None
             and before is not None
@@ -169,7 +172,7 @@ class Planner:
         routing = {policy.kind: self._towards(policy, selected, (service,)) for policy in _routing()}
         backends = _backends(snapshot, routing, service)
         services = tuple({service: None, **{dict(backend.tags)[SERVICE_TAG]: None for backend in backends}})
-        origins = _route_origins(routing, selected, service)
+        origins = route_origins(((policy, selected[policy.kind].policies) for policy in _routing()), service)
         towards = tuple(
             (policy.kind, routing.get(policy.kind) or self._towards(policy, selected, services, origins))
             for policy in POLICIES
@@ -189,23 +192,6 @@ class Planner:
             teller.logs,
         )
         return view, OutboundRules(towards)
-
-    def _select(self, snapshot: MeshSnapshot, proxy: Proxy, last: Plan | None) -> dict[str, Selected]:
-        """Per kind, the policies that select the proxy; those of kinds that did not change are taken over."""
-        selected: dict[str, Selected] = {}
-        # Routing policies come first: other policies may target them.
-        routes: frozenset[str] = frozenset()
-        fresh = last is None
-        for policy in POLICIES:
-            policies = _policies(snapshot, policy)
-            if last is not None and not fresh and _policies(last.snapshot, policy) is policies:
-                selected[policy.kind] = last.selected[policy.kind]
-            else:
-                selected[policy.kind] = select(policies, proxy.facts, routes)
-                fresh = fresh or policy.route_names is not None
-            if policy.route_names is not None:
-                routes = frozenset(one.meta.display_name for one in selected[policy.kind].policies)
-        return selected
 
     def _outbounds(
         self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: dict[str, Selected]
@@ -395,23 +381,14 @@ def _backends(snapshot: MeshSnapshot, routing: Mapping[str, Towards[Any]], servi
     return tuple(Backend(tags, destination.protocol, destination.tls) for tags, destination in known)
 
 
-def _route_origins(
-    routing: Mapping[str, Towards[Any]], selected: dict[str, Selected], service: str
-) -> Mapping[str, frozenset[str]]:
-    """For each route to a service, the names of the policies its rule is in."""
-    found: dict[str, set[str]] = {}
-    for policy in _routing():
-        if policy.route_names is None or routing[policy.kind].towards(service) is None:
-            continue
-        for resource in selected[policy.kind].policies:
-            for conf, _ in outbound_parts((resource,), service):
-                for name in policy.route_names(conf):
-                    found.setdefault(name, set()).add(resource.meta.display_name)
-    return {name: frozenset(names_of_policies) for name, names_of_policies in found.items()}
-
-
 def _policies(snapshot: MeshSnapshot, policy: Policy) -> tuple[Resource[Any], ...]:
     return snapshot.policies.get(policy.kind, ())
+
+
+def _known(snapshot: MeshSnapshot, last: Plan | None, policy: Policy) -> Selected | None:
+    """What an earlier plan selected of a kind, where the policies of the kind are the same."""
+    same = last is not None and _policies(last.snapshot, policy) is _policies(snapshot, policy)
+    return last.selected[policy.kind] if last is not None and same else None
 
 
 def _same_basis(before: MeshSnapshot, after: MeshSnapshot) -> bool:

@@ -115,6 +115,18 @@ def subset_rules(policy: Policy, selected: Sequence[Resource[Any]]) -> tuple[Sub
     return tuple(sorted(found, key=lambda rule: -sum(not tag.negated for tag in rule.subset)))
 
 
+def subset_parts(selected: Sequence[Resource[Any]], rule: SubsetRule[Any]) -> tuple[Part, ...]:
+    """The ``from`` entries that a rule for a group of sources was merged from, lowest priority first."""
+    has = {tag.key: tag.value for tag in rule.subset if not tag.negated}
+    return tuple(
+        (item.default, resource.meta.key)
+        for resource in selected
+        for item in resource.spec.from_
+        if (tags := _source_tags(item.target_ref)) is not None
+        and all(has.get(key) == value or (value == ANY_VALUE and key in has) for key, value in tags.items())
+    )
+
+
 def _speaks_of_routes(resource: Resource[Any]) -> bool:
     """A policy for routes says nothing about services, in any of its entries."""
     if resource.spec.target.kind == "MeshHTTPRoute":

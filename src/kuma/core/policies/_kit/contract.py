@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from kuma.core.xds.view import Tags
 
 
+@dataclass(frozen=True, slots=True)
+class RouteRule:
+    """One rule of a routing policy: the name that its routes have, which requests it takes, and what it does."""
+
+    name: str
+    matches: tuple[Spec, ...]
+    conf: Spec
+
+
 def no_warnings(_: Any) -> Iterator[str]:
     """A policy without deprecated forms."""
     return iter(())
@@ -34,7 +43,7 @@ class Policy:
     are called for every outbound and inbound, also when no policy matched (then without conf), because some kinds
     write defaults; ``every_cluster`` is called for each cluster a proxy gets. ``destinations`` yields, for a conf of a
     routing policy, the destinations it leads to; ``combine`` merges its confs, given in ascending priority, where the
-    common merge of fields is not what its kind needs; ``route_names`` yields the names of the routes a conf makes.
+    common merge of fields is not what its kind needs; ``routes`` yields the rules of a conf, where routes have names.
     ``knows_callers``: while the mesh has a policy of the kind, requests say which proxy sends them; ``probes``: its
     probes do. ``logs``: its configuration says which proxy it is of.
     ``patch`` rewrites complete Envoy resources after every other policy; the whole proxy has one conf of such a kind.
@@ -51,7 +60,7 @@ class Policy:
     every_cluster: Callable[[ClusterDraft], None] | None = None
     destinations: Callable[[Any], Iterator[Tags]] | None = None
     combine: Callable[[Iterable[Any]], Any] | None = None
-    route_names: Callable[[Any], Iterator[str]] | None = None
+    routes: Callable[[Any], Iterator[RouteRule]] | None = None
     knows_callers: bool = False
     probes: bool = False
     logs: bool = False

@@ -36,6 +36,31 @@ def _merged(conf_type: type[C], confs: Iterable[C]) -> C:
     return conf_type.model_validate(whole, strict=False)
 
 
+def sources(parts: Iterable[tuple[Spec, Key]]) -> dict[str, tuple[Key, ...]]:
+    """
+    Where each value of a merged conf came from: by its path (``http.requestTimeout``), the policies that put it there.
+
+    A value has one source, the last that set it; a list named ``append…`` has all that added to it.
+    """
+    found: dict[str, tuple[Key, ...]] = {}
+    for conf, origin in parts:
+        _note_sources(found, "", conf.to_json(), origin)
+    return found
+
+
+def _note_sources(found: dict[str, tuple[Key, ...]], path: str, value: dict[str, Any], origin: Key) -> None:
+    for name, item in value.items():
+        here = f"{path}{name}"
+        if isinstance(item, dict):
+            found.pop(here, None)
+            _note_sources(found, f"{here}.", item, origin)
+            continue
+        for known in [known for known in found if known.startswith(f"{here}.")]:
+            del found[known]
+        earlier = found.get(here, ()) if name.startswith("append") and isinstance(item, list) else ()
+        found[here] = tuple(dict.fromkeys((*earlier, origin)))
+
+
 def conf_text(conf: Spec) -> str:
     """A conf as JSON with sorted keys: equal confs have equal texts."""
     return json.dumps(conf.to_json(), sort_keys=True, separators=(",", ":"))

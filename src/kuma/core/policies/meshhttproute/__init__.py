@@ -6,7 +6,7 @@ from typing import Final
 
 from kuma.core.policies._kit.contract import Policy
 from kuma.core.policies.meshhttproute.apply import outbound
-from kuma.core.policies.meshhttproute.matching import combined, destinations, route_names
+from kuma.core.policies.meshhttproute.matching import combined, destinations, routes
 from kuma.core.policies.meshhttproute.spec import Conf, MeshHTTPRoute
 from kuma.core.policies.meshhttproute.validate import validate, warnings
 
@@ -19,5 +19,5 @@ POLICY: Final = Policy(
     outbound=outbound,
     destinations=destinations,
     combine=combined,
-    route_names=route_names,
+    routes=routes,
 )

@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from kuma.core.policies._kit.backends import service_tags
+from kuma.core.policies._kit.contract import RouteRule
 from kuma.core.policies._kit.headers import header_matcher
 from kuma.core.policies.meshhttproute.spec import Conf, Match, PathMatch, Rule, RuleConf
 from kuma.envoy_api.envoy.config.route.v3.route_components_pb2 import QueryParameterMatcher, RouteMatch
@@ -75,9 +76,9 @@ def route_name(matches: Sequence[Match]) -> str:
     return base64.b64encode(sha256(matches_text(matches).encode(errors="surrogatepass")).digest()).decode()
 
 
-def route_names(conf: Conf) -> Iterator[str]:
-    """The names of the routes that the rules become."""
-    return (route_name(rule.matches) for rule in conf.rules)
+def routes(conf: Conf) -> Iterator[RouteRule]:
+    """The rules with the names that their routes have."""
+    return (RouteRule(route_name(rule.matches), rule.matches, rule.default) for rule in conf.rules)
 
 
 def matches_text(matches: Sequence[Match]) -> str:
