@@ -318,6 +318,7 @@ class _ControlPlane:
                 gateway_max_connections=config.proxy.gateway.global_downstream_max_connections,
             ),
             security.tls.names,
+            config.multizone.zone.name,
         )
 
     def _health(

@@ -182,7 +182,7 @@ async def running(folder: Path, *, deregistration_delay: float = 0.3) -> AsyncIt
         "TLSv1_2",
         5.0,
         bootstrap_server=BootstrapServer(
-            store, BootstrapParams(xds_host="", xds_port=port, ca=tls.ca_pem.decode()), tls.names
+            store, BootstrapParams(xds_host="", xds_port=port, ca=tls.ca_pem.decode()), tls.names, "default"
         ),
         ads_server=AdsServer(streams, registration, credentials, insights, admin.pem, "cp-1"),
         hds_server=HdsServer(store, meshes, registration, credentials, now, ProbeDefaults()),

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from kuma.core.errors import InvalidToken, MeshError, NotFound
+from kuma.core.errors import InvalidResource, InvalidToken, MeshError, NotFound
 from kuma.core.identity.binding import DataplaneFacts, check_dataplane
 from kuma.core.model.codec import decode_json, decode_spec
 from kuma.core.model.kinds import BY_NAME, Kind
@@ -23,6 +23,7 @@ from kuma.core.model.resource import Key
 from kuma.core.model.text import parse_document
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane
+from kuma.core.resources.mesh import membership
 from kuma.core.xds.node import ProxyNode, ProxyType
 from kuma.cp.reconcile.credentials import Credential
 from kuma.cp.store.port import CONTROL_PLANE, Author, Delete, Store
@@ -217,7 +218,8 @@ class Registration:
             raise Refused(
                 f"proxies of type {node.proxy_type.value!r} are not supported yet; use proxy type 'dataplane'"
             )
-        if await self._store.find(Key("Mesh", "", node.mesh)) is None:
+        mesh = await self._store.find(Key("Mesh", "", node.mesh))
+        if mesh is None:
             raise Refused(f'mesh: mesh "{node.mesh}" does not exist')
         if not node.resource:
             try:
@@ -227,7 +229,12 @@ class Registration:
                     f'dataplane "{node.name}" does not exist in mesh "{node.mesh}"; create it with kumactl apply, '
                     "or start kuma-dp with --dataplane-file"
                 ) from error
-            return decode_spec("Dataplane", record.spec), record.labels, None
+            stored: Dataplane = decode_spec("Dataplane", record.spec)
+            # One that a proxy brings along is judged when it is written; this one may be older than the rules.
+            refused = tuple(membership.refusals(node.mesh, decode_spec("Mesh", mesh.spec), stored))
+            if refused:
+                raise Refused(str(InvalidResource(refused)))
+            return stored, record.labels, None
         document = parse_document(node.resource)
         if not isinstance(document, dict):
             raise Refused("the dataplane resource of the proxy is not an object")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from kuma.core.errors import InvalidResource, Violation
+from kuma.core.errors import InvalidResource
 from kuma.core.model.labels import PROXY_TYPE_LABEL
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane, Inbound, ListenerType, State
-from kuma.core.resources.mesh.spec import MembershipRule, Mesh, MeshServicesMode
+from kuma.core.resources.mesh import membership
+from kuma.core.resources.mesh.spec import Mesh, MeshServicesMode
 from kuma.cp.resources.contract import KindRules, Prepared, Setting, Wanted
 from kuma.cp.resources.stored import read
 
@@ -26,7 +27,7 @@ async def prepare(setting: Setting, wanted: Wanted) -> Prepared:
         mesh.mesh_services.mode is MeshServicesMode.EXCLUSIVE
     )  # fmt: skip
     dataplane = facts.with_zone_tag(wanted.resource.spec, setting.zone, untagged=not exclusive)
-    refused = tuple(_membership(mesh, dataplane)) if mesh is not None else ()
+    refused = tuple(membership.refusals(wanted.resource.meta.mesh, mesh, dataplane)) if mesh is not None else ()
     if refused:
         raise InvalidResource(refused)
     stored = wanted.stored.spec if wanted.stored else None
@@ -67,34 +68,6 @@ def computed_labels(dataplane: Dataplane) -> Mapping[str, str]:
         if listener.type in _LISTENER_LABELS:
             labels[_LISTENER_LABELS[listener.type]] = "enabled"
     return labels
-
-
-def _membership(mesh: Mesh, dataplane: Dataplane) -> Iterator[Violation]:
-    """What keeps the proxy out of the mesh (``constraints.dataplaneProxy``)."""
-    rules = mesh.constraints.dataplane_proxy if mesh.constraints else None
-    if rules is None:
-        return
-    for field, tags in _tag_sets(dataplane):
-        if rules.requirements and not any(_matches(rule, tags) for rule in rules.requirements):
-            yield Violation(
-                field, "the mesh takes only proxies with the tags in its constraints.dataplaneProxy.requirements"
-            )
-        if any(_matches(rule, tags) for rule in rules.restrictions):
-            yield Violation(
-                field, "the mesh refuses proxies with the tags in its constraints.dataplaneProxy.restrictions"
-            )
-
-
-def _tag_sets(dataplane: Dataplane) -> Iterator[tuple[str, Mapping[str, str]]]:
-    net = facts.networking(dataplane)
-    if net.gateway is not None:
-        yield "networking.gateway.tags", net.gateway.tags
-    for index, inbound in enumerate(net.inbound):
-        yield f"networking.inbound[{index}].tags", inbound.tags
-
-
-def _matches(rule: MembershipRule, tags: Mapping[str, str]) -> bool:
-    return all(tag in tags and value in {"*", tags[tag]} for tag, value in rule.tags.items())
 
 
 RULES: Final = KindRules(prepare=prepare, users_part=users_part, labels=computed_labels)

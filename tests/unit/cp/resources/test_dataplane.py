@@ -164,7 +164,7 @@ async def test_a_mesh_says_who_may_join(user):
     await user.put(dataplane("web-1", offering("web", team="b")))
     error = await user.refused(dataplane("web-2", offering("web", team="a"), offering("evil", team="c") | {"port": 81}))
     assert error.title == "Failed to create a resource"
-    assert [(field, reason.rpartition(".")[2]) for field, reason in told(error)] == [
+    assert [(field, reason.partition(")")[0].rpartition(".")[2]) for field, reason in told(error)] == [
         ("networking.inbound[1].tags", "requirements"),
         ("networking.inbound[1].tags", "restrictions"),
     ]

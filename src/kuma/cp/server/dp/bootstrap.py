@@ -17,7 +17,8 @@ from kuma.core.model.resource import Key, Meta, Resource, definition
 from kuma.core.model.text import parse_document
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane
-from kuma.core.resources.mesh.spec import MeshServicesMode
+from kuma.core.resources.mesh import membership
+from kuma.core.resources.mesh.spec import Mesh, MeshServicesMode
 from kuma.core.xds.bootstrap import (
     MAX_REQUEST_BYTES,
     BootstrapParams,
@@ -45,11 +46,13 @@ class BootstrapServer:
     Answers bootstrap requests.
 
     ``host_names`` are those of the server's certificate: a proxy that reached it by another name could not verify it.
-    They do not matter when a host is configured for all proxies (``bootstrapServer.params.xdsHost``).
+    They do not matter when a host is configured for all proxies (``bootstrapServer.params.xdsHost``). ``zone`` is the
+    one that proxies are tagged with.
     """
 
-    def __init__(self, store: Store, params: BootstrapParams, host_names: Collection[str]) -> None:
+    def __init__(self, store: Store, params: BootstrapParams, host_names: Collection[str], zone: str) -> None:
         self._store = store
+        self._zone = zone
         self._params = params
         self._host_names = frozenset(host_names)
 
@@ -90,13 +93,16 @@ class BootstrapServer:
             )
         if request.proxy_type is not ProxyType.DATAPLANE:
             raise InvalidResource.of("proxyType", f"{request.proxy_type.value} is not supported yet; use dataplane")
-        mesh = await self._store.find(Key("Mesh", "", request.mesh))
-        if request.mesh and mesh is None:
-            raise InvalidResource.of("mesh", f'mesh "{request.mesh}" does not exist')
+        mesh = await self._mesh(request.mesh)
         dataplane = await self._dataplane(request)
+        exclusive = _services_mode(mesh) is MeshServicesMode.EXCLUSIVE
+        # Judged again when the proxy joins; here the reason reaches the person who starts it.
+        tagged = facts.with_zone_tag(dataplane, self._zone, untagged=not exclusive)
+        refused = tuple(membership.refusals(request.mesh, mesh, tagged))
+        if refused:
+            raise InvalidResource(refused)
         found = facts.gateway(dataplane)
         net = facts.networking(dataplane)
-        exclusive = mesh is not None and _services_mode(mesh.spec) is MeshServicesMode.EXCLUSIVE
         proxy = ProxyFacts(
             services=facts.service_tags(dataplane),
             admin_port=net.admin.port if net.admin else 0,
@@ -109,6 +115,14 @@ class BootstrapServer:
         if not params.xds_host:
             params = replace(params, xds_host=host, xds_host_ipv4_only=await _ipv4_only(host))
         return to_yaml(bootstrap(request, params, proxy)), net.address
+
+    async def _mesh(self, name: str) -> Mesh:
+        """The mesh of that name; an empty one where none is named, which is refused later, with what else is wrong."""
+        record = await self._store.find(Key("Mesh", "", name))
+        if name and record is None:
+            raise InvalidResource.of("mesh", f'mesh "{name}" does not exist')
+        found: Mesh = decode_spec("Mesh", record.spec) if record is not None else Mesh()
+        return found
 
     async def _dataplane(self, request: BootstrapRequest) -> Dataplane:
         """The Dataplane in the request, else the stored one. Raises ``NotFound`` when there is neither."""
@@ -137,8 +151,8 @@ def _covers(name: str, host: str) -> bool:
     return name.lower() == host.lower()
 
 
-def _services_mode(spec: bytes) -> MeshServicesMode:
-    services = decode_spec("Mesh", spec).mesh_services
+def _services_mode(mesh: Mesh) -> MeshServicesMode:
+    services = mesh.mesh_services
     return services.mode if services is not None else MeshServicesMode.DISABLED
 
 
