@@ -23,6 +23,7 @@ from kuma.core.resources.dataplaneinsight.spec import DataplaneInsight
 from kuma.core.resources.secret.spec import Secret
 from kuma.cp.access.control import Access, Allowed, StaticAccess
 from kuma.cp.config import Config
+from kuma.cp.reconcile.inspection import Refusal
 from kuma.cp.reconcile.rollout import Progress
 from kuma.cp.resources import Resources
 from kuma.cp.server.api import rest_api
@@ -84,11 +85,15 @@ class KnownConfigs:
 
     def __init__(self) -> None:
         self.configs: dict[tuple[str, bool], Mapping[str, Any]] = {}
+        self.refused: dict[str, tuple[Refusal, ...]] = {}
 
     async def config(self, mesh: str, dataplane: str, *, shadow: bool) -> Mapping[str, Any]:
         if (dataplane, shadow) not in self.configs:
             raise NotFound(f'the proxy "{dataplane}" in mesh "{mesh}" never connected')
         return self.configs[dataplane, shadow]
+
+    def refusals(self, mesh: str) -> Mapping[str, tuple[Refusal, ...]]:
+        return self.refused
 
 
 @dataclass
@@ -140,8 +145,8 @@ async def control_plane(
     """A control plane with the mesh ``default``."""
     config = config or Config()
     store = store or MemoryStore()
-    resources = Resources(store, now)
     signing = SigningKeys(store)
+    resources = Resources(store, now, signing.observe)
     ids = (f"id-{number}" for number in itertools.count())
     enabled = {TokenKind.USER: config.api_server.authn.tokens.enable_issuer}
     issuer = TokenIssuer(signing, new_id=lambda: next(ids), enabled=enabled)

@@ -3,6 +3,7 @@
 import jsonpatch
 import pytest
 
+from kuma.cp.reconcile.inspection import Refusal
 from tests.contract.api.control_plane import DATAPLANE, TIMEOUT
 
 WEB = "/meshes/default/dataplanes/web-1"
@@ -162,3 +163,170 @@ async def test_the_proxies_of_a_policy(client, web):
     assert paged["next"].endswith("/_resources/dataplanes?offset=1&size=1")
     assert none == {"total": 0, "items": []}
     assert [item["dataplane"]["name"] for item in old["items"]] == ["web-1", "web-2"]
+
+
+async def test_every_value_names_the_policy_it_came_from(client, web):
+    """Who set this timeout? The rule answers with the identifier of the policy, for each value of its own."""
+    await client.put("/meshes/default/meshtimeouts/short", json=TIMEOUT)
+
+    body = (await client.get(f"{WEB}/_rules")).json()
+
+    timeout = next(rule for rule in body["rules"] if rule["type"] == "MeshTimeout")
+    [everywhere] = timeout["toRules"]
+    assert everywhere["conf"]["idleTimeout"] == "1h0m0s", "of two equally specific policies the smaller name wins"
+    assert everywhere["sources"]["idleTimeout"] == ["kri_mt_default_default__mesh-timeout-all-default_"]
+    inbound = timeout["inboundRules"][0]["rules"][0]
+    assert inbound["sources"]["http.streamIdleTimeout"] == ["kri_mt_default_default__mesh-timeout-all-default_"]
+
+
+ROUTE = {
+    "type": "MeshHTTPRoute",
+    "mesh": "default",
+    "name": "to-db",
+    "spec": {
+        "to": [
+            {
+                "targetRef": {"kind": "MeshService", "name": "db"},
+                "rules": [
+                    {"matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}], "default": {}},
+                    {"matches": [{"path": {"type": "Exact", "value": "/v2"}}], "default": {}},
+                ],
+            }
+        ]
+    },
+}
+ON_ROUTE = {
+    "type": "MeshTimeout",
+    "mesh": "default",
+    "name": "a-on-route",
+    "spec": {
+        "to": [{"targetRef": {"kind": "MeshHTTPRoute", "name": "to-db"}, "default": {"http": {"requestTimeout": "3s"}}}]
+    },
+}
+PATCH = {
+    "type": "MeshProxyPatch",
+    "mesh": "default",
+    "name": "patch",
+    "spec": {"default": {"appendModifications": [{"cluster": {"operation": "Remove", "match": {"name": "none"}}}]}},
+}
+
+
+@pytest.fixture
+async def routed(client, web):
+    """A proxy with routes, a timeout on them and a patch, in a mesh whose services are addressed by identifiers."""
+    mesh = {"type": "Mesh", "name": "default", "meshServices": {"mode": "Exclusive"}}
+    for path, document in (
+        ("/meshes/default", mesh),
+        ("/meshes/default/meshhttproutes/to-db", ROUTE),
+        ("/meshes/default/meshtimeouts/a-on-route", ON_ROUTE),
+        ("/meshes/default/meshproxypatches/patch", PATCH),
+    ):
+        answer = await client.put(path, json=document)
+        assert answer.status_code in (200, 201), answer.text
+
+
+async def test_rules_on_routes_name_the_route(client, routed):
+    """A route is called by the hash of its matches, and the hash is explained."""
+    body = (await client.get(f"{WEB}/_rules")).json()
+
+    hashes = {one["hash"]: one["match"] for one in body["httpMatches"]}
+    assert [{"path": {"value": "/v1", "type": "PathPrefix"}}] in hashes.values()
+    timeout = next(rule for rule in body["rules"] if rule["type"] == "MeshTimeout")
+    on_routes = [
+        rule for rule in timeout["toRules"] if "__rule-matches-hash__" in {one["key"] for one in rule["matchers"]}
+    ]
+    assert {rule["matchers"][-1]["value"] for rule in on_routes} == hashes.keys()
+    assert all(rule["conf"]["http"]["requestTimeout"] == "3s" for rule in on_routes)
+    patch = next(rule for rule in body["rules"] if rule["type"] == "MeshProxyPatch")
+    assert patch["proxyRule"]["conf"] == PATCH["spec"]["default"]
+    assert patch["proxyRule"]["origin"][0]["name"] == "patch"
+
+
+async def test_what_holds_is_found_from_the_layout_down(client, routed):
+    """The layout names inbounds and outbounds, these their policies and routes, and routes theirs."""
+    layout = (await client.get(f"{WEB}/_layout")).json()
+    [inbound], [outbound] = layout["inbounds"], layout["outbounds"]
+    assert (inbound["kri"], inbound["port"], inbound["protocol"]) == (
+        "kri_dp_default_default__web-1_8080",
+        8080,
+        "http",
+    )
+    assert (outbound["kri"], outbound["proxyResourceName"]) == ("kri_msvc_default_default__db_9000", "db")
+
+    whole = (await client.get(f"{WEB}/_policies")).json()["policies"]
+    received = (await client.get(f"{WEB}/_inbounds/{inbound['kri']}/_policies")).json()["policies"]
+    sent = (await client.get(f"{WEB}/_outbounds/{outbound['kri']}/_policies")).json()["policies"]
+    [routes] = (await client.get(f"{WEB}/_outbounds/{outbound['kri']}/_routes")).json()["routes"]
+
+    assert [(one["kind"], one["conf"]) for one in whole] == [("MeshProxyPatch", PATCH["spec"]["default"])]
+    timeout = next(one for one in received if one["kind"] == "MeshTimeout")
+    assert timeout["rules"][0]["conf"]["connectionTimeout"] == "10s"
+    assert timeout["rules"][0]["kri"] == "kri_mt_default_default__mesh-timeout-all-default_"
+    assert {one["kind"] for one in sent} == {"MeshTimeout", "MeshCircuitBreaker", "MeshRetry"}
+    assert (routes["kind"], len(routes["rules"])) == ("MeshHTTPRoute", 2)
+    first = routes["rules"][0]
+    assert first["matches"] == ROUTE["spec"]["to"][0]["rules"][0]["matches"]
+
+    on_route = (await client.get(f"{WEB}/_outbounds/{outbound['kri']}/_routes/{first['kri']}/_policies")).json()
+    timeout = next(one for one in on_route["policies"] if one["kind"] == "MeshTimeout")
+    assert timeout["conf"]["http"]["requestTimeout"] == "3s"
+    assert timeout["sources"]["http.requestTimeout"] == ["kri_mt_default_default__a-on-route_"]
+
+
+@pytest.mark.parametrize("path", ["_layout", "_policies", "_inbounds/kri_dp_default_default__web-1_8080/_policies"])
+async def test_identifiers_need_mesh_services(client, web, path):
+    """As in Kuma 400, with what to do about it."""
+    answer = await client.get(f"{WEB}/{path}")
+
+    assert (answer.status_code, answer.json()["title"]) == (400, "Bad Request")
+    assert "without meshService enabled" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path, status",
+    [
+        ("_inbounds/kri_dp_default_default__web-1_9999/_policies", 404),
+        ("_inbounds/kri_dp_default_default__other_8080/_policies", 404),
+        ("_outbounds/kri_msvc_default_default__none_80/_policies", 404),
+        ("_outbounds/kri_msvc_default_default__db_9000/_routes/kri_mhttpr_default_default__none_rule_0/_policies", 404),
+        ("_inbounds/nonsense/_policies", 400),
+        ("_outbounds/kri_msvc/_routes", 400),
+    ],
+)
+async def test_what_a_proxy_does_not_have_is_said(client, routed, path, status):
+    """And what it has instead, or what an identifier looks like."""
+    answer = await client.get(f"{WEB}/{path}")
+
+    assert answer.status_code == status, answer.text
+
+
+async def test_a_policy_shows_who_refuses_it(cp, client, web):
+    """On the policy's page: the proxies it selects, and what those say that keep their last configuration."""
+    await client.put("/meshes/default/meshproxypatches/patch", json=PATCH)
+    cp.configs.refused = {"web-1": (Refusal("Listener", "Didn't find a registered implementation for 'luaa'"),)}
+
+    new = (await client.get("/meshes/default/meshproxypatches/patch/_resources/dataplanes")).json()
+    old = (await client.get("/meshes/default/meshproxypatches/patch/dataplanes")).json()
+
+    expected = [{"type": "Listener", "message": "Didn't find a registered implementation for 'luaa'"}]
+    assert new["items"][0]["refusals"] == expected
+    assert old["items"][0]["refusals"] == expected
+
+
+async def test_a_policy_for_a_route_selects_the_proxies_of_the_route(client, web):
+    """The route's own targetRef decides."""
+    for_others = {**ROUTE, "name": "other", "spec": {**ROUTE["spec"], "targetRef": {"kind": "Dataplane", "name": "x"}}}
+    await client.put("/meshes/default/meshhttproutes/to-db", json=ROUTE)
+    await client.put("/meshes/default/meshhttproutes/other", json=for_others)
+    for name, route in (("mine", "to-db"), ("theirs", "other")):
+        spec = {
+            "targetRef": {"kind": "MeshHTTPRoute", "name": route},
+            "to": [{"targetRef": {"kind": "Mesh"}, "default": {"http": {"requestTimeout": "1s"}}}],
+        }
+        document = {"type": "MeshTimeout", "mesh": "default", "name": name, "spec": spec}
+        assert (await client.put(f"/meshes/default/meshtimeouts/{name}", json=document)).status_code == 201
+
+    mine = (await client.get("/meshes/default/meshtimeouts/mine/_resources/dataplanes")).json()
+    theirs = (await client.get("/meshes/default/meshtimeouts/theirs/_resources/dataplanes")).json()
+
+    assert (mine["total"], theirs["total"]) == (1, 0)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kuma.core.model.kinds import BY_NAME
 from kuma.core.model.labels import SERVICE_TAG
 from kuma.core.model.resource import Key, Resource
 from kuma.core.model.spec import Spec
@@ -120,9 +121,11 @@ def on_route(policy: Policy, selected: Mapping[str, Selected], service: str, rou
 
 def routes(policy: Policy, selected: Mapping[str, Selected], service: str) -> tuple[Route, ...]:
     """The rules of a routing kind for a service, the first to count first; nothing where there are none."""
+    if policy.routes is None:
+        return ()
     parts = outbound_parts(selected[policy.kind].policies, service)
     merged = merge(policy.conf, parts, policy.combine)
-    if merged is None or policy.routes is None:
+    if merged is None:
         return ()
     found = []
     for rule in policy.routes(merged.conf):
@@ -159,10 +162,13 @@ def _whole(policy: Policy, chosen: Selected) -> Effective | None:
 
 def _to(policy: Policy, chosen: Selected, selected: Mapping[str, Selected]) -> Iterator[TrafficConf]:
     """A rule per service that an entry names, one for all others, and those that hold on single routes."""
-    entries = [item for one in chosen.policies for item in getattr(one.spec, "to", ())]
+    traits = BY_NAME[policy.kind].policy
+    if traits is None or not traits.to:
+        return
+    entries = [item for one in chosen.policies for item in one.spec.to]
     named = sorted({item.target_ref.name for item in entries if item.target_ref.kind == "MeshService"} - {None, ""})
     for service in (*named, NO_SERVICE):
-        effective = _effective(policy, outbound_parts(chosen.policies, service)) if entries else None
+        effective = _effective(policy, outbound_parts(chosen.policies, service))
         if effective is not None:
             yield TrafficConf(_of_service(service, named), effective)
     if policy.destinations is None:

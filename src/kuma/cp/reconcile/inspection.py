@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from kuma.core.errors import BadRequest, NotFound
-from kuma.core.model.resource import Key
+from kuma.core.errors import NotFound
+from kuma.core.model.labels import EFFECT_LABEL
+from kuma.core.model.resource import Key, Resource
+from kuma.core.policies._kit.match import is_shadow
+from kuma.core.snapshot.mesh import Changes, MeshSnapshot
 from kuma.core.snapshot.plan import Planner, Traits
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from kuma.core.xds.resources import XdsResource
-from kuma.cp.reconcile.meshes import Meshes
-from kuma.cp.reconcile.streams import Streams
+from kuma.cp.reconcile.meshes import Meshes, MeshState
+from kuma.cp.reconcile.streams import Stream, Streams
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from kuma.envoy_api.envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener
@@ -29,6 +33,14 @@ _MESSAGES: Final[Mapping[str, type[Message]]] = {
 """The types shown. Secrets are left out: they hold private keys."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a proxy keeps its last configuration; ``type`` is that of the resources, empty when none could be made."""
+
+    type: str
+    message: str
+
+
 class Inspection:
     """Answers for connected proxies and, with the traits of a plain proxy, for those that are away."""
 
@@ -41,18 +53,20 @@ class Inspection:
         """
         The resources a proxy should have, by type and name.
 
+        With ``shadow``, as if the policies that only show their effect were in force.
+
         Raises:
             NotFound: no such proxy.
-            BadRequest: shadow policies were asked for.
+            MeshError: its configuration cannot be made; the text says why.
         """
-        if shadow:
-            raise BadRequest("bad request: shadow policies are not supported yet; ask again without 'shadow'")
         state = self._meshes.state(mesh)
         proxy = None if state is None else state.snapshot.proxies.get(dataplane)
         if state is None or proxy is None:
             raise NotFound(f'Dataplane "{dataplane}" in mesh "{mesh}" does not exist')
         stream = self._streams.get(Key("Dataplane", mesh, dataplane))
-        plan = self._planner.plan(state.snapshot, proxy, stream.traits if stream is not None else Traits())
+        snapshot = _with_shadows(state) if shadow else state.snapshot
+        traits = stream.traits if stream is not None else Traits()
+        plan = self._planner.plan(snapshot, proxy, traits)
         desired = plan.desired()
         shown: dict[str, dict[str, Any]] = {}
         subscribed = desired.names(CLUSTER)
@@ -61,6 +75,35 @@ class Inspection:
                 if type_url != ENDPOINT or resource.name in subscribed:
                     shown.setdefault(type_url, {})[resource.name] = _as_json(resource)
         return shown
+
+    def refusals(self, mesh: str) -> Mapping[str, tuple[Refusal, ...]]:
+        """What connected proxies do not take of their configuration now, by the name of the Dataplane."""
+        found = {stream.key.name: tuple(_refusals(stream)) for stream in self._streams.of_mesh(mesh)}
+        return {name: refusals for name, refusals in found.items() if refusals}
+
+
+def _refusals(stream: Stream) -> Iterator[Refusal]:
+    if stream.problem:
+        yield Refusal("", stream.problem)
+    for type_url, message in sorted(stream.rejections.items()):
+        yield Refusal(type_url.rpartition(".")[2], message)
+
+
+def _with_shadows(state: MeshState) -> MeshSnapshot:
+    """The mesh as if its shadow policies were in force."""
+    policies = {
+        kind: tuple(_in_force(one) for one in some.values())
+        for kind, some in state.policies.items()
+        if any(is_shadow(one.meta) for one in some.values())
+    }
+    return state.snapshot.apply(Changes(policies=policies), state.snapshot.revision) if policies else state.snapshot
+
+
+def _in_force(policy: Resource[Any]) -> Resource[Any]:
+    if not is_shadow(policy.meta):
+        return policy
+    labels = {key: value for key, value in policy.meta.labels.items() if key != EFFECT_LABEL}
+    return replace(policy, meta=replace(policy.meta, labels=labels))
 
 
 def _as_json(resource: XdsResource) -> Any:

@@ -9,9 +9,11 @@ from prometheus_client import CollectorRegistry
 
 from kuma.cp.server.api.application import Api
 from kuma.cp.server.api.derived import Derived
+from kuma.cp.server.api.effective import EffectiveRoutes
 from kuma.cp.server.api.global_insight import GlobalInsightRoutes
 from kuma.cp.server.api.insights import MeshInsightRoutes, OverviewRoutes, ServiceInsightRoutes
 from kuma.cp.server.api.inspection import InspectionRoutes
+from kuma.cp.server.api.matching import Matching
 from kuma.cp.server.api.metrics import ApiMetrics
 from kuma.cp.server.api.ports import Backends
 from kuma.cp.server.api.proxies import Proxies
@@ -30,6 +32,7 @@ def rest_api(backends: Backends, registry: CollectorRegistry, *, answer_within: 
     proxies = Proxies(store)
     derived = Derived(store, proxies, backends.now, backends.config.metrics.mesh.min_resync_interval)
     reading = Reading(backends)
+    matching = Matching(reading, proxies)
     resources = ResourceRoutes(backends, reading, proxies)
     tokens = TokenRoutes(backends)
     routes = [
@@ -39,7 +42,8 @@ def rest_api(backends: Backends, registry: CollectorRegistry, *, answer_within: 
         *MeshInsightRoutes(reading, derived, resources).routes(),
         *ServiceInsightRoutes(reading, derived, resources).routes(),
         *RolloutRoutes(backends).routes(),
-        *InspectionRoutes(backends, reading, proxies).routes(),
+        *InspectionRoutes(backends, reading, matching).routes(),
+        *EffectiveRoutes(backends, matching).routes(),
         *resources.routes(),
         *tokens.routes(),
     ]

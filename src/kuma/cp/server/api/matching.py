@@ -1,117 +1,97 @@
-"""Which policies select a proxy, and the rules that hold for it, as the inspect endpoints show them.
-
-Everything here asks the same functions that configure proxies; nothing decides by itself.
-"""
+"""Stored policies and proxies brought together for the inspect endpoints, by the selection that configures proxies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kuma.core.model.kinds import BY_NAME
-from kuma.core.model.labels import SERVICE_TAG
-from kuma.core.model.resource import Resource
+from kuma.core.model.kinds import BY_NAME, KINDS, Kind
+from kuma.core.model.labels import kri
+from kuma.core.model.resource import Key, Meta, Resource
 from kuma.core.policies import BY_KIND
-from kuma.core.policies._kit.build import inbound_rules, outbound_parts
-from kuma.core.policies._kit.match import Selected, in_priority_order, is_shadow, select
-from kuma.core.policies._kit.merge import merge
-from kuma.core.policies._kit.rules import Merged, TagMatch
-from kuma.core.resources.dataplane import facts
-from kuma.core.resources.dataplane.spec import Dataplane, Inbound
+from kuma.core.policies._kit.contract import Policy
+from kuma.core.policies._kit.match import Selected, in_priority_order, is_shadow
+from kuma.core.resources.dataplane.spec import Dataplane
+from kuma.core.snapshot.explain import Sources
 from kuma.core.snapshot.proxy import proxy_of
+from kuma.core.snapshot.selection import select_all
+from kuma.cp.server.api.call import Call
+from kuma.cp.server.api.proxies import Proxies
+from kuma.cp.server.api.reading import Reading
+from kuma.cp.store.decoding import resource_of
 
-_NO_SERVICE: Final = ""
-"""A name that no service has: entries that speak of it speak of every service."""
-
-Policies = Mapping[str, Sequence[Resource[Any]]]
-"""The policies of a mesh by kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class SubsetConf:
-    """A conf and the traffic it holds for, told by tags (none: all traffic)."""
-
-    subset: tuple[TagMatch, ...]
-    merged: Merged[Any]
+POLICY_KINDS: Final = tuple(kind for kind in KINDS if kind.policy is not None)
 
 
 @dataclass(frozen=True, slots=True)
-class OrderedConf:
-    """A conf of an ordered list; ``match`` is None where it holds for every connection."""
+class Matched:
+    """A proxy and the policies that select it, by kind; ``metas`` are those of the policies, by key."""
 
-    match: Mapping[str, Any] | None
-    conf: Mapping[str, Any]
-    origins: tuple[Any, ...]
+    dataplane: Resource[Dataplane]
+    selected: Mapping[str, Selected]
+    metas: Mapping[Key, Meta]
 
+    def kri(self, policy: Key, section: str = "") -> str:
+        """The identifier of a policy."""
+        return kri(BY_NAME[policy.kind].short_name, self.metas[policy], section)
 
-@dataclass(frozen=True, slots=True)
-class InboundConfs:
-    """What holds for one inbound."""
-
-    inbound: Inbound
-    subsets: tuple[SubsetConf, ...]
-    ordered: tuple[OrderedConf, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class KindRules:
-    """What the policies of one kind say to one proxy."""
-
-    kind: str
-    policies: tuple[Resource[Any], ...]
-    to: tuple[SubsetConf, ...]
-    inbounds: tuple[InboundConfs, ...]
+    def sources(self, sources: Sources) -> dict[str, list[str]]:
+        """Where the values of a conf came from, as identifiers of policies."""
+        return {path: [self.kri(key) for key in keys] for path, keys in sorted(sources.items())}
 
 
-def selects(policy: Resource[Any], dataplane: Resource[Dataplane]) -> bool:
-    """Whether a policy selects a proxy, or any of its inbounds."""
-    return bool(select((policy,), proxy_of(dataplane).facts).policies)
+class Matching:
+    """Reads what is stored, as it stands there, and matches it."""
 
+    def __init__(self, reading: Reading, proxies: Proxies) -> None:
+        self._reading = reading
+        self._proxies = proxies
 
-def rules_for(dataplane: Resource[Dataplane], policies: Policies) -> tuple[KindRules, ...]:
-    """The rules of every kind that selects the proxy, in the order in which kinds are applied."""
-    proxy = proxy_of(dataplane)
-    found = []
-    for kind, of_kind in policies.items():
-        chosen = select(in_priority_order(p for p in of_kind if not is_shadow(p.meta)), proxy.facts)
-        if chosen.policies:
-            found.append(KindRules(kind, chosen.policies, _to(kind, chosen), tuple(_inbounds(kind, chosen, dataplane))))
-    return tuple(found)
+    async def of_proxy(self, call: Call) -> Matched:
+        """
+        The proxy that the call's path names, and its policies.
 
+        Raises:
+            NotFound: there is none.
+        """
+        dataplane = await self._reading.dataplane(call)
+        policies = {kind.name: await self._reading.policies(call.mesh, kind) for kind in POLICY_KINDS}
+        return await asyncio.to_thread(_matched, dataplane, policies)
 
-def _to(kind: str, chosen: Selected) -> tuple[SubsetConf, ...]:
-    """A rule per service that an entry names, and one for all others."""
-    entries = [item for policy in chosen.policies for item in getattr(policy.spec, "to", ())]
-    named = sorted({item.target_ref.name for item in entries if item.target_ref.kind == "MeshService"} - {None, ""})
-    rules = []
-    for service in (*named, _NO_SERVICE):
-        merged = merge(BY_KIND[kind].conf, outbound_parts(chosen.policies, service)) if entries else None
-        if merged is not None:
-            subset = (
-                (TagMatch(SERVICE_TAG, service),)
-                if service
-                else tuple(TagMatch(SERVICE_TAG, other, negated=True) for other in named)
+    async def of_policy(self, kind: Kind, call: Call) -> list[Resource[Dataplane]]:
+        """
+        The proxies that the policy of the call's path selects; a shadow policy those it would.
+
+        Raises:
+            NotFound: there is no such policy.
+        """
+        policy = resource_of(await self._reading.one(call, kind))
+        routing = {
+            one.kind: in_priority_order(
+                route
+                for route in await self._reading.policies(call.mesh, BY_NAME[one.kind])
+                if not is_shadow(route.meta)
             )
-            rules.append(SubsetConf(subset, merged))
-    return tuple(rules)
+            for one in BY_KIND.values()
+            if one.routes is not None and one.kind != kind.name
+        }
+        dataplanes = [one for one in await self._proxies.dataplanes() if one.meta.mesh == call.mesh]
+
+        def policies_of(of_kind: Policy) -> tuple[Resource[Any], ...]:
+            return (policy,) if of_kind.kind == kind.name else routing.get(of_kind.kind, ())
+
+        def chosen() -> list[Resource[Dataplane]]:
+            return [one for one in dataplanes if select_all(policies_of, proxy_of(one).facts)[kind.name].policies]
+
+        return await asyncio.to_thread(chosen)
 
 
-def _inbounds(kind: str, chosen: Selected, dataplane: Resource[Dataplane]) -> Iterator[InboundConfs]:
-    traits = BY_NAME[kind].policy
-    if traits is None or not (traits.from_ or traits.rules):
-        return
-    inbounds = facts.networking(dataplane.spec).inbound
-    for inbound, policies in zip(inbounds, chosen.by_inbound, strict=True):
-        rules = inbound_rules(BY_KIND[kind], policies)
-        ordered = tuple(
-            OrderedConf(rule.match.to_json() if rule.match else None, rule.conf.to_json(), (rule.origin,))
-            for rule in rules.rules
-        )
-        if rules.catch_all is not None:
-            # These are merged into one conf, so one conf is shown.
-            merged = OrderedConf(None, rules.catch_all.conf.to_json(), rules.catch_all.origins)
-            ordered = (*(rule for rule in ordered if rule.match is not None), merged)
-        subsets = tuple(SubsetConf(rule.subset, rule.merged) for rule in rules.subsets)
-        if ordered or subsets:
-            yield InboundConfs(inbound, subsets, ordered)
+def _matched(dataplane: Resource[Dataplane], policies: Mapping[str, Sequence[Resource[Any]]]) -> Matched:
+    ordered = {
+        kind: in_priority_order(one for one in of_kind if not is_shadow(one.meta)) for kind, of_kind in policies.items()
+    }
+    selected = select_all(lambda policy: ordered[policy.kind], proxy_of(dataplane).facts)
+    metas = {one.meta.key: one.meta for of_kind in ordered.values() for one in of_kind}
+    return Matched(dataplane, selected, metas)

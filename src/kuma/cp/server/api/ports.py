@@ -13,6 +13,7 @@ from kuma.core.model.resource import Resource
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.cp.access.control import Access
 from kuma.cp.config import Config
+from kuma.cp.reconcile.inspection import Refusal
 from kuma.cp.reconcile.rollout import Progress
 from kuma.cp.store.port import Author, Store
 from kuma.cp.tokens.issuer import TokenIssuer
@@ -82,6 +83,10 @@ class Inspector(Protocol):
         Raises:
             NotFound: no such proxy, or it never connected.
         """
+        ...
+
+    def refusals(self, mesh: str) -> Mapping[str, tuple[Refusal, ...]]:
+        """What connected proxies do not take of their configuration now, by the name of the Dataplane."""
         ...
 
 
