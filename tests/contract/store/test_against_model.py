@@ -75,7 +75,8 @@ class Model:
             revision += 1
             if not operation.unlogged:
                 log.append((revision, Operation.UPDATE if here else Operation.CREATE))
-            records[operation.key] = (here[0] + 1 if here else 1, *content, operation.unlogged)
+            unlogged = operation.unlogged and (here is None or here[5])
+            records[operation.key] = (here[0] + 1 if here else 1, *content, unlogged)
         self.records, self.revision, self.log = records, revision, log
         return None
 

@@ -14,7 +14,21 @@ from itertools import islice
 from kuma.core.errors import StoreUnavailable
 from kuma.core.model.resource import Key
 from kuma.cp.store.planning import Stored, not_found, plan
-from kuma.cp.store.port import Author, Change, Contents, Delete, Put, Record
+from kuma.cp.store.port import (
+    ANYWHERE,
+    Author,
+    Change,
+    Contents,
+    Entries,
+    Entry,
+    Operation,
+    Place,
+    Record,
+    Sought,
+    Span,
+    Spans,
+    Write,
+)
 from kuma.cp.store.subscribers import Subscribers
 
 
@@ -25,6 +39,7 @@ class MemoryStore:
         self._stored: dict[Key, Stored] = {}
         self._owned: dict[Key, set[Key]] = {}
         self._log: list[Change] = []
+        self._trimmed = 0
         self._revision = 0
         self._subscribers = Subscribers()
         self._closed = False
@@ -53,7 +68,7 @@ class MemoryStore:
         self._require_open()
         return self._revision
 
-    async def write(self, batch: Sequence[Put | Delete], *, author: Author, now: datetime) -> tuple[Change, ...]:
+    async def write(self, batch: Sequence[Write], *, author: Author, now: datetime) -> tuple[Change, ...]:
         self._require_open()
         planned = plan(
             batch,
@@ -77,12 +92,38 @@ class MemoryStore:
         newer = (change for change in islice(self._log, start, None) if key in {None, change.key})
         return tuple(islice(newer, max(limit, 0)))
 
+    async def entries(self, sought: Sought, *, limit: int, offset: int = 0) -> Entries:
+        self._require_open()
+        found = [change for change in reversed(self._log) if _is_sought(change, sought)]
+        start = max(offset, 0)
+        return Entries(len(found), tuple(_listed(change) for change in found[start : start + max(limit, 0)]))
+
+    async def spans(
+        self, after: int, until: int, place: Place = ANYWHERE, *, people_only: bool = False, limit: int
+    ) -> Spans:
+        self._require_open()
+        found: dict[Key, Span] = {}
+        people: set[Key] = set()
+        start, end = (bisect_right(self._log, at, key=lambda change: change.revision) for at in (after, until))
+        for change in islice(self._log, start, end):
+            if change.operation is Operation.ISSUE or not place.holds(change.key):
+                continue
+            earlier = found.get(change.key)
+            found[change.key] = Span(earlier.first if earlier else change, change)
+            if change.author.is_person:
+                people.add(change.key)
+        keys = sorted(key for key in found if not people_only or key in people)
+        return Spans(self._revision, self._trimmed, tuple(found[key] for key in keys[: max(limit, 0)]))
+
     async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int) -> int:
         self._require_open()
-        entries = len(self._log)
-        young = [change for change in self._log if change.time >= now - max_age]
-        self._log = young[max(len(young) - max(max_entries, 0), 0) :]
-        return entries - len(self._log)
+        entries, oldest = len(self._log), now - max_age
+        too_old = next((index for index, change in enumerate(self._log) if change.time >= oldest), entries)
+        gone = max(too_old, entries - max(max_entries, 0))
+        if gone:
+            self._trimmed = self._log[gone - 1].revision
+            del self._log[:gone]
+        return gone
 
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[tuple[Change, ...]]]:
         return self._subscribers.subscribe(self.revision)
@@ -106,3 +147,17 @@ class MemoryStore:
     def _require_open(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed: the control plane is shutting down")
+
+
+def _is_sought(change: Change, sought: Sought) -> bool:
+    return (
+        sought.place.holds(change.key)
+        and sought.user in {None, change.author.name}
+        and (sought.since is None or change.time >= sought.since)
+        and (sought.until is None or change.revision <= sought.until)
+        and (change.author.is_person or not sought.people_only)
+    )
+
+
+def _listed(change: Change) -> Entry:
+    return Entry(change.revision, change.time, change.author, change.operation, change.key, change.note)

@@ -17,12 +17,12 @@ from types import MappingProxyType
 
 from kuma.core.errors import Conflict, NotFound
 from kuma.core.model.resource import NO_LABELS, Key
-from kuma.cp.store.port import Author, Change, Delete, Operation, Put, Record
+from kuma.cp.store.port import Author, Change, Delete, Note, Operation, Put, Record, Write
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record and whether its last write stayed out of the change log; then so does its deletion."""
+    """A record and whether all its writes stayed out of the change log; then so does its deletion."""
 
     record: Record
     unlogged: bool
@@ -30,7 +30,11 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``changes`` in revision order, those of them to log, and how each touched record ends: None where it is gone."""
+    """
+    ``changes`` in revision order, what of them and of the notes to log, and how each touched record ends.
+
+    A record that is gone ends as None.
+    """
 
     revision: int
     changes: tuple[Change, ...]
@@ -39,7 +43,7 @@ class Plan:
 
 
 def plan(
-    batch: Sequence[Put | Delete],
+    batch: Sequence[Write],
     *,
     find: Callable[[Key], Stored | None],
     owned: Callable[[Key], Iterable[Key]],
@@ -58,10 +62,13 @@ def plan(
     """
     draft = _Draft(find, owned, revision, author, now.astimezone(UTC))
     for operation in batch:
-        if isinstance(operation, Put):
-            draft.put(operation)
-        else:
-            draft.delete(operation)
+        match operation:
+            case Put():
+                draft.put(operation)
+            case Delete():
+                draft.delete(operation)
+            case Note():
+                draft.add_note(operation)
     return Plan(draft.revision, tuple(draft.changes), tuple(draft.logged), draft.outcome)
 
 
@@ -100,8 +107,7 @@ class _Draft:
 
     def put(self, put: Put) -> None:
         key = put.key
-        if not storable(key):
-            raise ValueError(f"{key!r} is not text: edges must not let such names through")
+        _require_storable(key)
         stored = self.current(key)
         before = stored.record if stored else None
         _check_version(key, before, put.expected_version)
@@ -129,7 +135,8 @@ class _Draft:
         )
         if new_owner is not None:
             self.adopted.setdefault(new_owner, set()).add(key)
-        self.outcome[key] = Stored(after, put.unlogged)
+        # A record that was ever logged must not vanish from the log without a word.
+        self.outcome[key] = Stored(after, put.unlogged and (stored is None or stored.unlogged))
         self.note(Operation.UPDATE if before else Operation.CREATE, key, before, after, unlogged=put.unlogged)
 
     def delete(self, delete: Delete) -> None:
@@ -143,6 +150,13 @@ class _Draft:
             key = doomed.record.key
             self.outcome[key] = None
             self.note(Operation.DELETE, key, doomed.record, None, unlogged=doomed.unlogged)
+
+    def add_note(self, note: Note) -> None:
+        _require_storable(note.key)
+        self.revision += 1
+        self.logged.append(
+            Change(self.revision, self.now, self.author, Operation.ISSUE, note.key, None, None, note.text)
+        )
 
     def with_owned(self, stored: Stored) -> list[Stored]:
         """The record and everything it owns, directly or not, owners last. A circle of owners ends the walk."""
@@ -168,6 +182,11 @@ class _Draft:
         self.changes.append(change)
         if not unlogged:
             self.logged.append(change)
+
+
+def _require_storable(key: Key) -> None:
+    if not storable(key):
+        raise ValueError(f"{key!r} is not text: edges must not let such names through")
 
 
 def _same(record: Record, put: Put) -> bool:

@@ -7,6 +7,7 @@ A store keeps records: a key, labels and JSON text. It does not know what a spec
 * a write that names a version other than the stored one fails with ``Conflict`` and changes nothing;
 * deleting a record deletes, in the same batch, every record it owns;
 * each change of a kind that people write is kept in the change log, with who made it, until trimmed by age or count;
+  the log has no gaps: what is trimmed is older than all that is kept;
 * subscribers hear of every committed change in revision order, none is lost and none is invented.
 """
 
@@ -31,6 +32,16 @@ class Author:
     name: str
     groups: tuple[str, ...] = ()
     address: str = ""
+
+    @property
+    def is_person(self) -> bool:
+        """Not the control plane and no proxy. Whoever calls the API has a group, whatever name a token gives him."""
+        return bool(self.groups)
+
+    @property
+    def is_proxy(self) -> bool:
+        """A proxy that brought its Dataplane along."""
+        return not self.is_person and self.name != CONTROL_PLANE.name
 
 
 CONTROL_PLANE = Author("mesh-system:control-plane")
@@ -57,8 +68,8 @@ class Put:
     Create or replace one record.
 
     ``expected_version`` 0 means "must not exist yet", a number means "must be that version", None means "whatever is
-    there". ``unlogged`` keeps the change, and later the record's deletion, out of the change log (used for insights,
-    which no person writes); subscribers hear of it all the same.
+    there". ``unlogged`` keeps the change out of the change log (what no person writes: insights, health); so is the
+    deletion of a record that was never written otherwise. Subscribers hear of both all the same.
     """
 
     key: Key
@@ -79,17 +90,39 @@ class Delete:
     missing_ok: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """
+    An entry of the change log that changes no record: a token was issued.
+
+    ``key`` names what it is about; no record has it. ``text`` is JSON (UTF-8) and is not sealed: nothing secret belongs
+    in it. A note takes a revision of its own, and subscribers do not hear of it.
+    """
+
+    key: Key
+    text: bytes
+
+
+Write = Put | Delete | Note
+"""What a batch is made of."""
+
+
 class Operation(Enum):
-    """What happened to a record."""
+    """What happened: to a record, or (``ISSUE``) beside all records."""
 
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
+    ISSUE = "issue"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One committed change. ``before`` and ``after`` are the whole records, None where there is none."""
+    """
+    One committed change. ``before`` and ``after`` are the whole records, None where there is none.
+
+    ``note`` is the text of a ``Note``, for ``Operation.ISSUE``.
+    """
 
     revision: int
     time: datetime
@@ -98,6 +131,80 @@ class Change:
     key: Key
     before: Record | None
     after: Record | None
+    note: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A change as a list shows it: without the records."""
+
+    revision: int
+    time: datetime
+    author: Author
+    operation: Operation
+    key: Key
+    note: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What of the log is meant; None is any. A mesh is what is in it, and the Mesh itself."""
+
+    kind: str | None = None
+    mesh: str | None = None
+    name: str | None = None
+
+    def holds(self, key: Key) -> bool:
+        """Whether a key is meant."""
+        return (
+            self.kind in {None, key.kind}
+            and self.name in {None, key.name}
+            and (self.mesh in {None, key.mesh} or key == Key("Mesh", "", self.mesh or ""))
+        )
+
+
+ANYWHERE = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which entries of the log are asked for: ``user`` by name, from a time on, up to a revision."""
+
+    place: Place = ANYWHERE
+    user: str | None = None
+    since: datetime | None = None
+    until: int | None = None
+    people_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A part of the entries that were sought, newest first, and how many there are in all."""
+
+    total: int
+    items: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What became of one record between two revisions: its first and its last logged change after the earlier one."""
+
+    first: Change
+    last: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """
+    What changed between two revisions, a span for each record, by key.
+
+    ``revision`` is the newest committed one. ``oldest`` is the oldest whose state the log can tell: every later logged
+    change is still in it.
+    """
+
+    revision: int
+    oldest: int
+    items: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +215,8 @@ class Contents:
     records: tuple[Record, ...]
 
 
-class Store(Protocol):
-    """See the module's promises. Every method may raise ``StoreUnavailable``."""
+class Reader(Protocol):
+    """Records as they stand. Every method may raise ``StoreUnavailable``."""
 
     async def get(self, key: Key) -> Record:
         """One record. Raises ``NotFound``."""
@@ -123,6 +230,10 @@ class Store(Protocol):
         """All records of a kind, of one mesh when given, by mesh then name."""
         ...
 
+
+class Store(Reader, Protocol):
+    """See the module's promises. Every method may raise ``StoreUnavailable``."""
+
     async def contents(self) -> Contents:
         """All records with the revision they stand at, read consistently."""
         ...
@@ -131,7 +242,7 @@ class Store(Protocol):
         """The newest committed revision; equal revisions mean equal contents."""
         ...
 
-    async def write(self, batch: Sequence[Put | Delete], *, author: Author, now: datetime) -> tuple[Change, ...]:
+    async def write(self, batch: Sequence[Write], *, author: Author, now: datetime) -> tuple[Change, ...]:
         """
         Commit a batch, durable when this returns; gives its changes in revision order, each with its own revision.
 
@@ -150,8 +261,26 @@ class Store(Protocol):
         """Logged changes with a greater revision, oldest first, of one key when given."""
         ...
 
+    async def entries(self, sought: Sought, *, limit: int, offset: int = 0) -> Entries:
+        """What the log tells of who did what, newest first."""
+        ...
+
+    async def spans(
+        self, after: int, until: int, place: Place = ANYWHERE, *, people_only: bool = False, limit: int
+    ) -> Spans:
+        """
+        What the log tells of the records that changed after one revision and up to another, at most ``limit``.
+
+        ``people_only`` leaves out records that only the control plane and proxies changed.
+        """
+        ...
+
     async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int) -> int:
-        """Forget change log entries that are too old or too many; returns how many went."""
+        """
+        Forget change log entries that are too old or too many; returns how many went.
+
+        The oldest go first, and none goes while an older one is young enough to stay.
+        """
         ...
 
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[tuple[Change, ...]]]:

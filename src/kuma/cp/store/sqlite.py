@@ -21,9 +21,21 @@ from typing import Final, TypeVar
 from kuma.core.errors import StoreUnavailable
 from kuma.core.model.resource import Key
 from kuma.cp.store.planning import Stored, not_found, plan
-from kuma.cp.store.port import Author, Change, Contents, Delete, Put, Record
+from kuma.cp.store.port import (
+    ANYWHERE,
+    Author,
+    Change,
+    Contents,
+    Entries,
+    Place,
+    Record,
+    Sought,
+    Spans,
+    Write,
+)
 from kuma.cp.store.sealing import CHECK, CannotUnseal, Sealer
 from kuma.cp.store.sqlite_file import Lock, connect_reader, connect_writer, failures_named, make_private
+from kuma.cp.store.sqlite_log import Log
 from kuma.cp.store.sqlite_rows import Rows
 from kuma.cp.store.sqlite_schema import migrate
 from kuma.cp.store.sqlite_writer import Writer
@@ -49,6 +61,7 @@ class SqliteStore:
     def __init__(self, path: Path, sealer: Sealer, opened: _Opened) -> None:
         self._path = path
         self._rows = Rows(sealer)
+        self._log = Log(sealer)
         self._lock = opened.lock
         self._subscribers = Subscribers()
         self._writer = Writer(opened.writer, path, self._subscribers.publish)
@@ -89,16 +102,24 @@ class SqliteStore:
     async def revision(self) -> int:
         return await self._read(self._rows.revision)
 
-    async def write(self, batch: Sequence[Put | Delete], *, author: Author, now: datetime) -> tuple[Change, ...]:
+    async def write(self, batch: Sequence[Write], *, author: Author, now: datetime) -> tuple[Change, ...]:
         operations = tuple(batch)
         return await self._writer.submit(lambda connection: self._commit(connection, operations, author, now))
 
     async def history(self, *, after: int = 0, limit: int = 100, key: Key | None = None) -> tuple[Change, ...]:
-        return await self._read(lambda connection: self._rows.history(connection, after, limit, key))
+        return await self._read(lambda connection: self._log.history(connection, after, limit, key))
+
+    async def entries(self, sought: Sought, *, limit: int, offset: int = 0) -> Entries:
+        return await self._read(lambda connection: self._log.entries(connection, sought, limit, offset))
+
+    async def spans(
+        self, after: int, until: int, place: Place = ANYWHERE, *, people_only: bool = False, limit: int
+    ) -> Spans:
+        return await self._read(lambda c: self._log.spans(c, after, until, place, limit, people_only=people_only))
 
     async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int) -> int:
         def some(connection: sqlite3.Connection) -> tuple[int, tuple[Change, ...]]:
-            return self._rows.trim(connection, now - max_age, max_entries, _TRIMMED_AT_ONCE), ()
+            return self._log.trim(connection, now - max_age, max_entries, _TRIMMED_AT_ONCE), ()
 
         trimmed = gone = await self._writer.submit(some)
         while gone == _TRIMMED_AT_ONCE:
@@ -120,7 +141,7 @@ class SqliteStore:
             self._lock.release()
 
     def _commit(
-        self, connection: sqlite3.Connection, batch: tuple[Put | Delete, ...], author: Author, now: datetime
+        self, connection: sqlite3.Connection, batch: tuple[Write, ...], author: Author, now: datetime
     ) -> tuple[tuple[Change, ...], tuple[Change, ...]]:
         """One batch in the writer's transaction. Refuses before it writes."""
         known: dict[Key, Stored | None] = dict.fromkeys(operation.key for operation in batch)
@@ -144,8 +165,9 @@ class SqliteStore:
             author=author,
             now=now,
         )
-        if planned.changes:
+        if planned.changes or planned.logged:
             self._rows.apply(connection, planned)
+            self._log.append(connection, planned.logged)
         return planned.changes, planned.changes
 
     async def _read(self, read: Callable[[sqlite3.Connection], T]) -> T:

@@ -1,7 +1,7 @@
-"""Records and changes as rows of the SQLite file, and the statements that move them.
+"""Records as rows of the SQLite file, and the statements that move them.
 
-Specs of admin-only kinds are sealed on the way in and opened on the way out, in both tables; nothing above this
-module sees an envelope, nothing below it sees a secret.
+Specs of admin-only kinds are sealed on the way in and opened on the way out, here as in ``sqlite_log``; nothing above
+these modules sees an envelope, nothing below them sees a secret.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from kuma.core.model.resource import NO_LABELS, Key
 from kuma.cp.store.planning import Plan, Stored, storable
-from kuma.cp.store.port import Author, Change, Operation, Record
+from kuma.cp.store.port import Record
 from kuma.cp.store.sealing import Sealer, must_be_sealed
 from kuma.cp.store.sqlite_file import DamagedRow
 
@@ -28,20 +28,6 @@ _RECORD: Final = (
     "kind, mesh, name, spec, status, labels, owner_kind, owner_mesh, owner_name, created, modified, version, revision,"
     " unlogged"
 )
-_CHANGE: Final = (
-    "revision, time, author, operation, kind, mesh, name, before_meta, before_spec, before_status, after_meta,"
-    " after_spec, after_status"
-)
-_HISTORY: Final = f"SELECT {_CHANGE} FROM changes WHERE revision > ? {{}} ORDER BY revision LIMIT ?"  # noqa: S608 our words
-_TRIM: Final = """
-    DELETE FROM changes WHERE revision IN (
-        SELECT revision FROM changes WHERE time < ?1
-        UNION
-        SELECT revision FROM changes
-        WHERE revision <= (SELECT revision FROM changes ORDER BY revision DESC LIMIT 1 OFFSET ?2)
-        ORDER BY revision LIMIT ?3
-    )
-"""
 _SELECT: Final = f"SELECT {_RECORD} FROM resources"  # noqa: S608 our words
 _REPLACE: Final = " ON CONFLICT (kind, mesh, name) DO UPDATE SET " + ", ".join(
     f"{column} = excluded.{column}" for column in _RECORD.split(", ")[3:]
@@ -56,10 +42,7 @@ class Rows:
 
     def revision(self, connection: sqlite3.Connection) -> int:
         """The newest revision."""
-        row = connection.execute("SELECT revision FROM state").fetchone()
-        if row is None:
-            raise DamagedRow("the revision is missing")
-        return int(row[0])
+        return newest_revision(connection)
 
     def find(self, connection: sqlite3.Connection, keys: Iterable[Key]) -> dict[Key, Stored]:
         """Those of the records that exist."""
@@ -93,28 +76,12 @@ class Rows:
         return tuple(s.record for s in self._select(connection, " ORDER BY kind, mesh, name", ()))
 
     def apply(self, connection: sqlite3.Connection, plan: Plan) -> None:
-        """Write what a plan says."""
+        """Write what a plan says of the records."""
         gone = [(key.kind, key.mesh, key.name) for key, stored in plan.outcome.items() if stored is None]
         kept = [self._record_row(stored) for stored in plan.outcome.values() if stored is not None]
         connection.executemany("DELETE FROM resources WHERE kind = ? AND mesh = ? AND name = ?", gone)
-        _insert(connection, "resources", _RECORD, kept, _REPLACE)
-        _insert(connection, "changes", _CHANGE, [self._change_row(change) for change in plan.logged])
+        insert(connection, "resources", _RECORD, kept, _REPLACE)
         connection.execute("UPDATE state SET revision = ?", (plan.revision,))
-
-    def history(self, connection: sqlite3.Connection, after: int, limit: int, key: Key | None) -> tuple[Change, ...]:
-        """Logged changes newer than a revision, oldest first."""
-        if key is None:
-            rows = connection.execute(_HISTORY.format(""), (after, max(limit, 0)))
-        elif storable(key):
-            of_key = "AND kind = ? AND mesh = ? AND name = ?"
-            rows = connection.execute(_HISTORY.format(of_key), (after, key.kind, key.mesh, key.name, max(limit, 0)))
-        else:
-            return ()
-        return tuple(self._change(row) for row in rows)
-
-    def trim(self, connection: sqlite3.Connection, before: datetime, keep: int, at_most: int) -> int:
-        """Forget up to ``at_most`` log entries that are older than ``before`` or not among the newest ``keep``."""
-        return connection.execute(_TRIM, (_micros(before), max(keep, 0), at_most)).rowcount
 
     def _select(self, connection: sqlite3.Connection, where: str, values: Sequence[Any]) -> Iterator[Stored]:
         return (self._stored(row) for row in connection.execute(_SELECT + where, values))
@@ -132,7 +99,7 @@ class Rows:
             *(record.key.kind, record.key.mesh, record.key.name),
             *(self._seal(record), record.status, _labels_text(record)),
             *((owner.kind, owner.mesh, owner.name) if owner else (None, None, None)),
-            *(_micros(record.created), _micros(record.modified), record.version, record.revision),
+            *(micros(record.created), micros(record.modified), record.version, record.revision),
             int(stored.unlogged),
         )
 
@@ -146,8 +113,8 @@ class Rows:
                 labels=MappingProxyType(json.loads(labels)) if labels != "{}" else NO_LABELS,
                 status=status,
                 owner=Key(*owner) if owner[0] is not None else None,
-                created=_time(created),
-                modified=_time(modified),
+                created=moment(created),
+                modified=moment(modified),
                 version=version,
                 revision=revision,
             )
@@ -155,64 +122,16 @@ class Rows:
             raise DamagedRow(f"{kind} {name}: {error}") from error
         return Stored(record, bool(unlogged))
 
-    def _change_row(self, change: Change) -> tuple[Any, ...]:
-        author = {"name": change.author.name, "groups": change.author.groups, "address": change.author.address}
-        return (
-            *(change.revision, _micros(change.time), json.dumps(author), change.operation.value),
-            *(change.key.kind, change.key.mesh, change.key.name),
-            *self._image(change.before),
-            *self._image(change.after),
-        )
 
-    def _change(self, row: tuple[Any, ...]) -> Change:
-        revision, time, author, operation, kind, mesh, name, *images = row
-        key = Key(kind, mesh, name)
-        try:
-            said = json.loads(author)
-            return Change(
-                revision=revision,
-                time=_time(time),
-                author=Author(said["name"], tuple(said["groups"]), said["address"]),
-                operation=Operation(operation),
-                key=key,
-                before=self._imaged(key, *images[:3]),
-                after=self._imaged(key, *images[3:]),
-            )
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise DamagedRow(f"change {revision}: {error}") from error
-
-    def _image(self, record: Record | None) -> tuple[str | None, bytes | None, bytes | None]:
-        if record is None:
-            return None, None, None
-        owner = record.owner
-        meta = {
-            "labels": dict(record.labels),
-            "owner": [owner.kind, owner.mesh, owner.name] if owner else None,
-            "created": _micros(record.created),
-            "modified": _micros(record.modified),
-            "version": record.version,
-            "revision": record.revision,
-        }
-        return json.dumps(meta), self._seal(record), record.status
-
-    def _imaged(self, key: Key, meta: str | None, spec: bytes | None, status: bytes | None) -> Record | None:
-        if meta is None or spec is None:
-            return None
-        said = json.loads(meta)
-        return Record(
-            key=key,
-            spec=self._unseal(key, spec),
-            labels=MappingProxyType(said["labels"]) if said["labels"] else NO_LABELS,
-            status=status,
-            owner=Key(*said["owner"]) if said["owner"] else None,
-            created=_time(said["created"]),
-            modified=_time(said["modified"]),
-            version=said["version"],
-            revision=said["revision"],
-        )
+def newest_revision(connection: sqlite3.Connection) -> int:
+    """The revision that the file stands at."""
+    row = connection.execute("SELECT revision FROM state").fetchone()
+    if row is None:
+        raise DamagedRow("the revision is missing")
+    return int(row[0])
 
 
-def _insert(
+def insert(
     connection: sqlite3.Connection, table: str, columns: str, rows: Sequence[tuple[Any, ...]], end: str = ""
 ) -> None:
     """Insert rows, many per statement: about a third faster than one at a time."""
@@ -229,9 +148,11 @@ def _labels_text(record: Record) -> str:
     return json.dumps(dict(record.labels)) if record.labels else "{}"
 
 
-def _micros(time: datetime) -> int:
+def micros(time: datetime) -> int:
+    """A time as the file keeps it."""
     return (time - _EPOCH) // _MICROSECOND
 
 
-def _time(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
+def moment(since_epoch: int) -> datetime:
+    """What ``micros`` made a number of."""
+    return _EPOCH + timedelta(microseconds=since_epoch)

@@ -46,7 +46,17 @@ _FIRST: Final = (
     "CREATE INDEX changes_by_time ON changes (time)",
 )
 
-MIGRATIONS: Final = (_FIRST,)
+_HISTORY: Final = (
+    # Text of entries that change no record, such as the issue of a token; null for all others.
+    "ALTER TABLE changes ADD COLUMN note BLOB",
+    # The newest revision that was trimmed from the log. What an older file trimmed lies before its first entry.
+    "ALTER TABLE state ADD COLUMN trimmed INTEGER NOT NULL DEFAULT 0",
+    "UPDATE state SET trimmed = coalesce((SELECT min(revision) - 1 FROM changes), revision)",
+    # All that lists are filtered by: they need not read the images, which are most of the table.
+    "CREATE INDEX changes_listed ON changes (revision, time, operation, kind, mesh, name, author)",
+)
+
+MIGRATIONS: Final = (_FIRST, _HISTORY)
 
 
 def migrate(connection: sqlite3.Connection, path: str, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:

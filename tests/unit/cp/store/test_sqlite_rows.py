@@ -7,6 +7,7 @@ from kuma.core.model.resource import Key
 from kuma.cp.store.planning import Stored, plan
 from kuma.cp.store.port import CONTROL_PLANE, Put, Record
 from kuma.cp.store.sealing import Sealer
+from kuma.cp.store.sqlite_log import Log
 from kuma.cp.store.sqlite_rows import Rows
 from kuma.cp.store.sqlite_schema import migrate
 
@@ -30,10 +31,12 @@ def test_any_number_of_records_goes_in_and_comes_out(database, many):
     batch = [Put(key, key.name.encode(), unlogged=n % 2 == 0) for n, key in enumerate(keys)]
     planned = plan(batch, find=lambda _: None, owned=lambda _: [], revision=0, author=CONTROL_PLANE, now=NOW)
 
+    log = Log(Sealer(b"k" * 32))
     rows.apply(database, planned)
+    log.append(database, planned.logged)
 
     assert rows.find(database, [*keys, Key("MeshRetry", "m-0", "absent")]) == planned.outcome
-    assert rows.history(database, 0, many, None) == planned.logged
+    assert log.history(database, 0, many, None) == planned.logged
     assert rows.revision(database) == many
     assert planned.outcome[keys[0]] == Stored(
         Record(keys[0], b"n-0", created=NOW, modified=NOW, version=1, revision=1), True
