@@ -16,6 +16,7 @@ from kuma.ctl.flags import Group, mesh_flag, output_flag, pairs_option
 from kuma.ctl.kinds import collection_path, item_path, text_of
 from kuma.ctl.output import mapping, mappings, print_json, print_table, print_yaml
 from kuma.ctl.session import session
+from kuma.ctl.verbs.inspect_policy import policy_commands
 
 _COUNTED: Final = (
     "TrafficPermission", "TrafficRoute", "CircuitBreaker", "HealthCheck", "FaultInjection", "ExternalService",
@@ -31,6 +32,9 @@ _DUMPS: Final = {"config-dump": "xds", "stats": "stats", "clusters": "clusters"}
 inspect = Group(
     "inspect", help="Inspect what the mesh is doing.", everywhere=[output_flag(), mesh_flag()], no_args_is_help=True
 )
+
+for _command in policy_commands():
+    inspect.add_command(_command)
 
 
 def _all(client: Client, path: str, query: Query = ()) -> dict[str, Any]:
