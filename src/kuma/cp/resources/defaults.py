@@ -21,7 +21,8 @@ from kuma.cp.access.user import ADMIN_NAME
 from kuma.cp.certificates.stored import ENVOY_ADMIN_CA, ensure_stored_authority
 from kuma.cp.resources.contract import Setting
 from kuma.cp.resources.mesh import plain_mesh
-from kuma.cp.store.port import CONTROL_PLANE, Put, Store
+from kuma.cp.store.port import CONTROL_PLANE, Note, Put, Store
+from kuma.cp.tokens.issuance import issuance
 from kuma.cp.tokens.issuer import DEFAULT_VALIDITY, TokenIssuer
 from kuma.cp.tokens.keys import SigningKeys, ensure_signing_key
 from kuma.cp.tokens.kinds import TokenKind
@@ -113,10 +114,11 @@ async def _ensure_admin_token(store: Store, issuer: TokenIssuer, clock: Callable
         return False
     claims = UserClaims(ADMIN_NAME, (ADMIN_NAME,))
     token = await issuer.issue_user_token(claims, valid_for=DEFAULT_VALIDITY, now=clock())
-    return await _write_once(store, (Put(ADMIN_TOKEN, secret_data.encode(token.encode()), expected_version=0),), clock)
+    secret = Put(ADMIN_TOKEN, secret_data.encode(token.encode()), expected_version=0)
+    return await _write_once(store, (secret, issuance(TokenKind.USER, token)), clock)
 
 
-async def _write_once(store: Store, batch: tuple[Put, ...], clock: Callable[[], datetime]) -> bool:
+async def _write_once(store: Store, batch: tuple[Put | Note, ...], clock: Callable[[], datetime]) -> bool:
     """Write a batch that creates something; False if another replica was first."""
     try:
         await store.write(batch, author=CONTROL_PLANE, now=clock())

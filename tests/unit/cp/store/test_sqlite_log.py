@@ -59,7 +59,9 @@ async def test_a_file_of_the_first_schema_opens_with_its_whole_history(old_file)
     assert [(c.revision, c.operation) for c in after[2:]] == [(6, Operation.ISSUE), (7, Operation.CREATE)]
 
 
-@pytest.mark.parametrize("trimming, oldest", [("DELETE FROM changes WHERE revision < 3", 2), ("DELETE FROM changes", 5)])
+@pytest.mark.parametrize(
+    "trimming, oldest", [("DELETE FROM changes WHERE revision < 3", 2), ("DELETE FROM changes", 5)]
+)
 async def test_what_an_older_version_trimmed_is_known_to_be_gone(old_file, trimming, oldest):
     """States that its log cannot tell any more are not made up."""
     store = await SqliteStore.open(old_file(trimming), SEALER)

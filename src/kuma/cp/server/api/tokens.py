@@ -1,4 +1,7 @@
-"""Issuing tokens over the API (spec/auth.md §7)."""
+"""Issuing tokens over the API (spec/auth.md §7).
+
+No token is handed out before its entry in the change log is on the disk.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from kuma.core.units import parse_duration
 from kuma.cp.server.api.call import Call, text_reply
 from kuma.cp.server.api.ports import Backends
 from kuma.cp.server.api.routing import JSON, TEXT, Route
+from kuma.cp.tokens.issuance import issuance
 from kuma.cp.tokens.issuer import DEFAULT_VALIDITY
+from kuma.cp.tokens.kinds import TokenKind
 
 ISSUE: Final = "Could not issue a token"
 INVALID: Final = "Invalid request"
@@ -87,9 +92,10 @@ class TokenRoutes:
             ca_fingerprint=self._backends.ca_fingerprint,
         )
         with _issuing():
-            return text_reply(
-                await self._backends.issuer.issue_dataplane_token(claims, valid_for=valid_for, now=self._backends.now())
+            token = await self._backends.issuer.issue_dataplane_token(
+                claims, valid_for=valid_for, now=self._backends.now()
             )
+        return await self._handed_out(call, TokenKind.DATAPLANE, token)
 
     async def _zone(self, call: Call) -> Response:
         request = await self._request(call, ZoneTokenRequest)
@@ -100,9 +106,8 @@ class TokenRoutes:
         _refuse(faults)
         claims = ZoneClaims(request.zone or self._backends.zone, request.scope or (), self._backends.ca_fingerprint)
         with _issuing():
-            return text_reply(
-                await self._backends.issuer.issue_zone_token(claims, valid_for=valid_for, now=self._backends.now())
-            )
+            token = await self._backends.issuer.issue_zone_token(claims, valid_for=valid_for, now=self._backends.now())
+        return await self._handed_out(call, TokenKind.ZONE, token)
 
     async def _user(self, call: Call) -> Response:
         self._backends.access.check_generate_user_token(call.user)
@@ -113,9 +118,12 @@ class TokenRoutes:
         _refuse(faults)
         claims = UserClaims(request.name, request.groups)
         with _issuing():
-            return text_reply(
-                await self._backends.issuer.issue_user_token(claims, valid_for=valid_for, now=self._backends.now())
-            )
+            token = await self._backends.issuer.issue_user_token(claims, valid_for=valid_for, now=self._backends.now())
+        return await self._handed_out(call, TokenKind.USER, token)
+
+    async def _handed_out(self, call: Call, kind: TokenKind, token: str) -> Response:
+        await self._backends.store.write([issuance(kind, token)], author=call.author, now=self._backends.now())
+        return text_reply(token)
 
     async def _request(self, call: Call, model: type[R]) -> R:
         if not call.body:
