@@ -18,6 +18,7 @@ from kuma.core.model.document import Document, differs_from_url, dropped, read
 from kuma.core.model.kinds import Kind, Scope
 from kuma.core.model.resource import Key, Meta, Resource, definition
 from kuma.cp.resources import labels
+from kuma.cp.resources.aside import LARGE_TEXT, aside, is_large
 from kuma.cp.resources.contract import PLAIN, KindRules, Setting, Wanted
 from kuma.cp.resources.stored import read as read_stored
 from kuma.cp.resources.stored import readable
@@ -109,22 +110,25 @@ class Resources:
         _require_writable(kind)
         home = await self._mesh(kind, mesh)
         key = _key(kind, mesh, name)
-        parsed = _parse(key, kind, document)
+        large = is_large(document)
+        parsed = await aside(large, _parse, key, kind, document)
         record = await self._store.find(key)
         _check(_meta_faults(kind, mesh, name, self._setting.zone, parsed), PROCESS)
         allowed(kind)
         rules = RULES.get(kind.name, PLAIN)
         attempt = 1
         while True:
-            stored = readable(record)
-            draft = self._draft(kind, key, parsed, rules, record)
+            was_large = record is not None and len(record.spec) > LARGE_TEXT
+            stored = await aside(was_large, readable, record)
+            draft = await aside(large, self._draft, kind, key, parsed, rules, record)
+            wanted = Wanted(draft, record, stored, home, self._clock())
             try:
-                return await self._write(rules, parsed, Wanted(draft, record, stored, home, self._clock()), author)
+                return await self._write(rules, parsed, wanted, author, large=large)
             except Conflict:
                 # The control plane writes too (health of proxies, roots): that is no reason to bother the user.
                 home = await self._mesh(kind, mesh)
                 before, record = record, await self._store.find(key)
-                if attempt == _ATTEMPTS or not _same_to_users(rules, before, record):
+                if attempt == _ATTEMPTS or not await aside(was_large, _same_to_users, rules, before, record):
                     raise
                 attempt += 1
 
@@ -172,7 +176,9 @@ class Resources:
             _check(labels.changed(record.labels, computed), RELABEL)
         return Resource(Meta(key, computed), definition(kind.name).complete(parsed.spec))
 
-    async def _write(self, rules: KindRules, parsed: Document, wanted: Wanted, author: Author) -> Written:
+    async def _write(
+        self, rules: KindRules, parsed: Document, wanted: Wanted, author: Author, *, large: bool
+    ) -> Written:
         record, draft = wanted.record, wanted.resource
         operation = CREATE if record is None else UPDATE
         try:
@@ -182,7 +188,7 @@ class Resources:
         key = draft.meta.key
         put = Put(
             key,
-            encode_spec(prepared.spec),
+            await aside(large, encode_spec, prepared.spec),
             draft.meta.labels,
             status=record.status if record else None,
             owner=record.owner if record else Key("Mesh", "", key.mesh) if key.mesh else None,
@@ -194,7 +200,8 @@ class Resources:
             self._written(changes)
             revision = max((change.revision for change in changes), default=revision)
         final = replace(draft, spec=prepared.spec)
-        told = (*definition(key.kind).warnings(final), *prepared.warnings, *dropped(parsed.unknown))
+        about = await aside(large, lambda: tuple(definition(key.kind).warnings(final)))
+        told = (*about, *prepared.warnings, *dropped(parsed.unknown))
         return Written(record is None, told, revision)
 
 

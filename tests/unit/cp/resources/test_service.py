@@ -343,3 +343,27 @@ async def test_whatever_a_url_names_the_answer_is_an_error_of_ours(home, name):
                 await call
             except MeshError:
                 continue
+
+
+async def test_others_are_served_while_a_large_document_is_checked(user):
+    """Written, refused or replaced: its checks do not hold the event loop."""
+    outbounds = [{"port": port, "tags": {"kuma.io/service": f"s{port}"}} for port in range(1, 4001)]
+    large = dataplane("large")
+    large["networking"]["outbound"] = outbounds
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count_turns())
+    for port, fits in ((1, True), (2, True), (0, False)):
+        outbounds[0]["port"] = port
+        before = turns
+
+        await (user.put(large) if fits else user.refused(large))
+
+        assert turns > before + 100
+    counting.cancel()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -17,13 +16,11 @@ from kuma.core.model.kinds import Kind
 from kuma.core.model.text import Limits, parse_json
 from kuma.cp.access.control import Access
 from kuma.cp.access.user import User
+from kuma.cp.resources.aside import LARGE_TEXT, aside
 from kuma.cp.server.api.routing import JSON, TEXT, Route
-from kuma.cp.store.port import Author
+from kuma.cp.store.port import Author, Record
 
 _MOST_QUERY_FIELDS: Final = 200
-_LARGE_BODY: Final = 128 * 1024
-"""Parsing more than this takes longer than the event loop may stand still."""
-
 _FEW_ITEMS: Final = 20
 """How many resources can be printed before the event loop has to turn."""
 
@@ -71,9 +68,7 @@ class Call:
 
     async def document(self, limits: Limits) -> Any:
         """The JSON in the body. Raises ``BadRequest``."""
-        if len(self.body) > _LARGE_BODY:
-            return await asyncio.to_thread(parse_json, self.body, limits)
-        return parse_json(self.body, limits)
+        return await aside(len(self.body) > LARGE_TEXT, parse_json, self.body, limits)
 
     def may_write(self, access: Access) -> Any:
         """What ``Resources`` asks before it changes a kind."""
@@ -106,11 +101,10 @@ def json_reply(body: Any, status: int = 200, headers: Mapping[str, str] | None =
     return Response(to_json(body, indent=1) + b"\n", status, {"content-type": JSON, **(headers or {})})
 
 
-async def rendered(render: Callable[[], Any], items: int) -> Response:
-    """The answer that ``render`` makes, off the event loop where it is made of many items."""
-    if items <= _FEW_ITEMS:
-        return json_reply(render())
-    return await asyncio.to_thread(lambda: json_reply(render()))
+async def rendered(render: Callable[[], Any], records: Sequence[Record]) -> Response:
+    """The answer that ``render`` makes of records, off the event loop where they are many or large."""
+    large = len(records) > _FEW_ITEMS or sum(len(record.spec) for record in records) > LARGE_TEXT
+    return await aside(large, lambda: json_reply(render()))
 
 
 def text_reply(body: str | bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

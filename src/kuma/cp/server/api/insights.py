@@ -63,13 +63,13 @@ class OverviewRoutes:
     async def _get(self, kind: Kind, call: Call) -> Response:
         record = await self._reading.one(call, kind)
         insight = await self._store.find(_insight_key(record))
-        return json_reply(overview(kind, record, insight))
+        return await rendered(partial(overview, kind, record, insight), [record])
 
     async def _list(self, kind: Kind, call: Call) -> Response:
         page = page_of(call, await self._resources.found(call, kind))
         insights = await self._insights(call, kind, page.items)
         render = partial(page.body, lambda record: overview(kind, record, insights.get(_insight_key(record))))
-        return await rendered(render, len(page.items))
+        return await rendered(render, page.items)
 
     async def _insights(self, call: Call, kind: Kind, records: Sequence[Record]) -> dict[Key, Record]:
         keys = [_insight_key(record) for record in records]

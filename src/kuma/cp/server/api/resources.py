@@ -53,13 +53,17 @@ class ResourceRoutes:
         yield Route("DELETE", item, partial(self._delete, kind), DELETE)
 
     async def _get(self, kind: Kind, call: Call) -> Response:
-        shown = Shown.stored(await self._reading.one(call, kind))
-        return json_reply(in_format(shown, call.first("format"), self.namespace(call)))
+        return await self.shown(call, await self._reading.one(call, kind))
+
+    async def shown(self, call: Call, record: Record) -> Response:
+        """A resource in the form that the call asks for."""
+        wanted, namespace = call.first("format"), self.namespace(call)
+        return await rendered(lambda: in_format(Shown.stored(record), wanted, namespace), [record])
 
     async def _list(self, kind: Kind, call: Call) -> Response:
         page = page_of(call, await self.found(call, kind))
         render = partial(page.body, lambda record: universal(Shown.stored(record)))
-        return await rendered(render, len(page.items))
+        return await rendered(render, page.items)
 
     async def found(self, call: Call, kind: Kind) -> list[Record]:
         """What the call's filters leave of a kind."""

@@ -15,7 +15,6 @@ from kuma.core.model.resource import Key
 from kuma.core.version import COMPATIBLE_VERSION, NAME, PRODUCT, VERSION
 from kuma.cp.config import effective
 from kuma.cp.server.api.call import Call, json_reply
-from kuma.cp.server.api.envelope import Shown, in_format
 from kuma.cp.server.api.ports import Backends
 from kuma.cp.server.api.reading import RETRIEVE_ONE
 from kuma.cp.server.api.resources import ResourceRoutes
@@ -80,8 +79,7 @@ class SystemRoutes:
                 "bad request: not a KRI; one reads kri_<short name of type>_<mesh>_<zone>_<namespace>_<name>_<section>"
             )
         self._backends.access.check_read(call.user, kind)
-        shown = Shown.stored(await self._known_as(kind, parts))
-        return json_reply(in_format(shown, call.first("format"), self._resources.namespace(call)))
+        return await self._resources.shown(call, await self._known_as(kind, parts))
 
     async def _known_as(self, kind: Kind, parts: list[str]) -> Record:
         """The resource of that KRI. The name in it is the display name, which need not be the resource's name."""
