@@ -37,6 +37,7 @@ from kuma.cp.reconcile.addresses import Addresses
 from kuma.cp.reconcile.admin import EnvoyAdminClient
 from kuma.cp.reconcile.cleanup import Cleanup
 from kuma.cp.reconcile.credentials import Credentials
+from kuma.cp.reconcile.draining import Draining
 from kuma.cp.reconcile.identities import Identities
 from kuma.cp.reconcile.insights import Insights
 from kuma.cp.reconcile.inspection import Inspection
@@ -51,8 +52,9 @@ from kuma.cp.server.api.ports import Backends, Instance
 from kuma.cp.server.diagnostics import Diagnostics, LogLevels
 from kuma.cp.server.dp.ads import AdsServer
 from kuma.cp.server.dp.bootstrap import BootstrapServer
+from kuma.cp.server.dp.drain import DrainServer
 from kuma.cp.server.dp.hds import HdsServer
-from kuma.cp.server.dp.server import DataplaneServer
+from kuma.cp.server.dp.server import DataplaneServer, Services
 from kuma.cp.server.listening import HttpServer, TimeLimits
 from kuma.cp.server.sockets import api_context, check_port, everywhere, server_context
 from kuma.cp.store.opening import open_store
@@ -206,11 +208,14 @@ class _ControlPlane:
             security.tls,
             config.dp_server.tls_min_version,
             config.dp_server.read_header_timeout.total_seconds(),
-            bootstrap_server=self._bootstrap(config, security),
-            ads_server=AdsServer(
-                streams, registration, credentials, insights, security.admin_authority.pem, self._instance_id
+            Services(
+                bootstrap=self._bootstrap(config, security),
+                ads=AdsServer(
+                    streams, registration, credentials, insights, security.admin_authority.pem, self._instance_id
+                ),
+                hds=health,
+                drain=DrainServer(registration, Draining(meshes, streams)),
             ),
-            hds_server=health,
         )
         diagnostics = Diagnostics(lambda: self._ready, registry, self._levels)
 

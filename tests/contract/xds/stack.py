@@ -28,6 +28,7 @@ from kuma.cp.certificates.server import ServerTls, ensure_server_tls
 from kuma.cp.certificates.stored import CONTROL_PLANE_CA, ENVOY_ADMIN_CA, ensure_stored_authority
 from kuma.cp.reconcile.addresses import Addresses
 from kuma.cp.reconcile.credentials import Credentials
+from kuma.cp.reconcile.draining import Draining
 from kuma.cp.reconcile.identities import Identities
 from kuma.cp.reconcile.insights import Insights
 from kuma.cp.reconcile.meshes import Meshes
@@ -37,8 +38,9 @@ from kuma.cp.resources.service import Resources
 from kuma.cp.server.dp import ads, hds
 from kuma.cp.server.dp.ads import AdsServer
 from kuma.cp.server.dp.bootstrap import BootstrapServer
+from kuma.cp.server.dp.drain import DrainServer
 from kuma.cp.server.dp.hds import HdsServer
-from kuma.cp.server.dp.server import DataplaneServer
+from kuma.cp.server.dp.server import DataplaneServer, Services
 from kuma.cp.store.memory import MemoryStore
 from kuma.cp.store.port import CONTROL_PLANE
 from kuma.cp.tokens.issuer import TokenIssuer
@@ -136,8 +138,8 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, deregistration_delay: float = 0.3) -> AsyncIterator[Stack]:
-    """A stack with the mesh ``default``."""
+async def running(folder: Path, *, deregistration_delay: float = 0.3, all_back_in: float = 0.0) -> AsyncIterator[Stack]:
+    """A stack with the mesh ``default``; ``all_back_in`` seconds proxies of an earlier run may still come back."""
     store = MemoryStore()
     resources = Resources(store, now)
     await resources.put(
@@ -181,11 +183,14 @@ async def running(folder: Path, *, deregistration_delay: float = 0.3) -> AsyncIt
         tls,
         "TLSv1_2",
         5.0,
-        bootstrap_server=BootstrapServer(
-            store, BootstrapParams(xds_host="", xds_port=port, ca=tls.ca_pem.decode()), tls.names, "default"
+        Services(
+            bootstrap=BootstrapServer(
+                store, BootstrapParams(xds_host="", xds_port=port, ca=tls.ca_pem.decode()), tls.names, "default"
+            ),
+            ads=AdsServer(streams, registration, credentials, insights, admin.pem, "cp-1"),
+            hds=HdsServer(store, meshes, registration, credentials, now, ProbeDefaults()),
+            drain=DrainServer(registration, Draining(meshes, streams, all_back_in=all_back_in, patience=0.5)),
         ),
-        ads_server=AdsServer(streams, registration, credentials, insights, admin.pem, "cp-1"),
-        hds_server=HdsServer(store, meshes, registration, credentials, now, ProbeDefaults()),
     )
     issuer = TokenIssuer(keys, new_id=lambda: str(next(ids)))
     async with asyncio.TaskGroup() as group:
@@ -440,6 +445,12 @@ class Prober:
         """How the control plane ends the stream."""
         async with asyncio.timeout(PATIENCE):
             return await self._call.code(), await self._call.details()
+
+    async def ended(self) -> None:
+        """Wait until the control plane ends the stream."""
+        async with asyncio.timeout(PATIENCE):
+            while await self._call.read() is not grpc.aio.EOF:
+                continue
 
     async def report(self, health: Mapping[str, int]) -> None:
         """Tell the health of clusters."""

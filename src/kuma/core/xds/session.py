@@ -186,6 +186,10 @@ class Session:
         """Whether one type was asked for and is fully delivered."""
         return self._types[type_url].answered and self._settled(self._types[type_url])
 
+    def owes_nothing(self, type_url: str) -> bool:
+        """Whether the proxy has accepted all it should have of one type, or never asked for any."""
+        return self._settled(self._types[type_url])
+
     def _settled(self, state: _Type) -> bool:
         if not state.asked:
             return True

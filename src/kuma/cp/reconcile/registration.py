@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
+from hmac import compare_digest
 from typing import Any, Final, Protocol
 
 import structlog
@@ -73,6 +75,18 @@ class Admitted:
     credential: Credential | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Active:
+    """Whose stream it is, and the digest of what it showed."""
+
+    owner: object
+    credential: bytes
+
+
+def _digest(credential: str) -> bytes:
+    return sha256(credential.encode()).digest()
+
+
 class Registration:
     """Admits proxies and removes those that left. ``require_token`` False lets every proxy in (``none``)."""
 
@@ -92,12 +106,12 @@ class Registration:
         self._clock = clock
         self._require_token = require_token
         self._delay = deregistration_delay.total_seconds()
-        self._active: dict[Key, object] = {}
+        self._active: dict[Key, _Active] = {}
         self._leaving: dict[Key, float] = {}
         self._left = asyncio.Event()
 
     async def authenticate(
-        self, node: ProxyNode, credential: str, dataplane: Dataplane, labels: Mapping[str, str]
+        self, key: Key, credential: str, dataplane: Dataplane, labels: Mapping[str, str]
     ) -> Credential | None:
         """
         Check a proxy's token against its Dataplane; the token, for as long as the stream lives.
@@ -110,12 +124,28 @@ class Registration:
         if not credential:
             raise InvalidToken(
                 "the proxy sent no dataplane token; generate one with "
-                f"'kumactl generate dataplane-token --name {node.name} --mesh {node.mesh} --valid-for 720h' "
+                f"'kumactl generate dataplane-token --name {key.name} --mesh {key.mesh} --valid-for 720h' "
                 "and pass it to kuma-dp with --dataplane-token-file"
             )
-        verified = await self._verifier.verify_dataplane(credential, mesh=node.mesh, now=self._clock())
-        check_dataplane(verified.claims, DataplaneFacts(node.name, node.mesh, facts.all_tag_sets(dataplane), labels))
+        verified = await self._verifier.verify_dataplane(credential, mesh=key.mesh, now=self._clock())
+        check_dataplane(verified.claims, DataplaneFacts(key.name, key.mesh, facts.all_tag_sets(dataplane), labels))
         return verified
+
+    async def recognise(self, key: Key, credential: str) -> None:
+        """
+        Check that who speaks is the proxy of a stored Dataplane.
+
+        The token of its open stream will do, although it may have expired since, as the stream itself goes on.
+
+        Raises:
+            InvalidToken: with the reason.
+            NotFound: no such Dataplane.
+        """
+        active = self._active.get(key)
+        if active is not None and compare_digest(active.credential, _digest(credential)):
+            return
+        record = await self._store.get(key)
+        await self.authenticate(key, credential, decode_spec("Dataplane", record.spec), record.labels)
 
     async def admit(
         self,
@@ -137,12 +167,12 @@ class Registration:
         key = Key("Dataplane", node.mesh, node.name)
         try:
             dataplane, labels, document = await self._presented(node, key)
-            accepted = await self.authenticate(node, credential, dataplane, labels)
+            accepted = await self.authenticate(key, credential, dataplane, labels)
         except InvalidToken as error:
             raise Refused(f"authentication failed: {error}") from error
         if key in self._active:
             raise Refused("there is already an active stream from this node, try again later")
-        self._active[key] = owner
+        self._active[key] = _Active(owner, _digest(credential))
         announce(key, True)
         try:
             if document is not None:
@@ -160,7 +190,8 @@ class Registration:
 
     def leave(self, admitted: Admitted, owner: object) -> None:
         """The stream of an admitted proxy ended."""
-        if self._active.get(admitted.key) is owner:
+        active = self._active.get(admitted.key)
+        if active is not None and active.owner is owner:
             del self._active[admitted.key]
             if admitted.registered:
                 self._leaving[admitted.key] = asyncio.get_running_loop().time() + self._delay

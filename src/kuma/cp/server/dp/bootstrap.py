@@ -31,10 +31,10 @@ from kuma.core.xds.bootstrap import (
 from kuma.core.xds.node import ProxyType
 from kuma.cp.reconcile.registration import META_FIELDS
 from kuma.cp.server.dp.grpc import Exchange, Scope
+from kuma.cp.server.dp.http import TEXT, body
 from kuma.cp.store.port import Store
 
 PATH: Final = "/bootstrap"
-_TEXT: Final = [("content-type", "text/plain; charset=utf-8")]
 _READ_SECONDS: Final = 10
 _JSON_TYPE: Final = "application/json"
 
@@ -60,16 +60,16 @@ class BootstrapServer:
         """One request. A refusal has a text that kuma-dp shows; "not yet" has none, and kuma-dp tries again."""
         try:
             async with asyncio.timeout(_READ_SECONDS):
-                request = BootstrapRequest.from_json(await _body(exchange))
+                request = BootstrapRequest.from_json(await body(exchange, MAX_REQUEST_BYTES))
             text, address = await self._bootstrap(request, scope)
         except NotFound:
             exchange.response_empty(404, [])
         except (InvalidResource, TooLarge) as error:
             log.warning("bootstrap refused", address=scope.client, reason=str(error))
-            exchange.response_bytes(422, _TEXT, str(error).encode())
+            exchange.response_bytes(422, TEXT, str(error).encode())
         except BadRequest as error:
             log.warning("bootstrap refused", address=scope.client, reason=str(error))
-            exchange.response_bytes(400, _TEXT, str(error).encode())
+            exchange.response_bytes(400, TEXT, str(error).encode())
         except TimeoutError:
             exchange.response_empty(408, [])
         except MeshError as error:
@@ -154,18 +154,6 @@ def _covers(name: str, host: str) -> bool:
 def _services_mode(mesh: Mesh) -> MeshServicesMode:
     services = mesh.mesh_services
     return services.mode if services is not None else MeshServicesMode.DISABLED
-
-
-async def _body(exchange: Exchange) -> bytes:
-    """The request body, read no further than its limit."""
-    body = bytearray()
-    async for chunk in exchange:
-        if not chunk:
-            break  # the connection is lost, see grpc.messages
-        body += chunk
-        if len(body) > MAX_REQUEST_BYTES:
-            raise TooLarge(f"a bootstrap request may have at most {MAX_REQUEST_BYTES} bytes")
-    return bytes(body)
 
 
 def _without_port(authority: str) -> str:

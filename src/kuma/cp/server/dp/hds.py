@@ -86,11 +86,12 @@ class HdsServer:
                 watched = self._watch(Key("Dataplane", node.mesh, node.name))
                 proxy = await _present(watched)
                 credential = await self._registration.authenticate(
-                    node, grpc.credential(scope), proxy.resource.spec, proxy.resource.meta.labels
+                    watched.key, grpc.credential(scope), proxy.resource.spec, proxy.resource.meta.labels
                 )
             ended = asyncio.Event()
-            with self._credentials.held(watched.key, credential, ended.set):
-                await self._converse(watched, node, incoming, exchange, ended)
+            held = self._credentials.held(watched.key, credential, ended.set)
+            with held, grpc.accepted(exchange) as response:
+                await self._converse(watched, node, incoming, response, ended)
         except StopAsyncIteration:
             return
         except TimeoutError:
@@ -111,12 +112,12 @@ class HdsServer:
         watched: _Watched,
         node: ProxyNode,
         incoming: AsyncIterator[bytes],
-        exchange: grpc.Exchange,
+        response: grpc.Response,
         ended: asyncio.Event,
     ) -> None:
         """Until either side ends, or ``ended``."""
         async with asyncio.TaskGroup() as group:
-            sending = self._send(watched, admin_view(node, b""), grpc.accept(exchange))
+            sending = self._send(watched, admin_view(node, b""), response)
             helpers = (
                 group.create_task(sending, name=f"hds send {node.name}"),
                 group.create_task(_end(ended), name=f"hds end {node.name}"),
@@ -125,7 +126,7 @@ class HdsServer:
             for helper in helpers:
                 helper.cancel()
 
-    async def _send(self, watched: _Watched, admin: AdminView | None, transport: grpc.Transport) -> None:
+    async def _send(self, watched: _Watched, admin: AdminView | None, response: grpc.Response) -> None:
         sent = b""
         while True:
             watched.changed.clear()
@@ -133,7 +134,7 @@ class HdsServer:
                 wanted = specifier(watched.proxy.resource.spec, admin, self._defaults)
                 message = wanted.SerializeToString(deterministic=True)
                 if message != sent:
-                    await transport.send_bytes(grpc.frame(message))
+                    await response.send(message)
                     sent = message
             await watched.changed.wait()
 

@@ -7,6 +7,7 @@ are in docs/adr/0002-granian-for-the-data-plane-port.md.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +17,12 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.embed import Server
 
 from kuma.cp.certificates.server import ServerTls
-from kuma.cp.server.dp import ads, bootstrap, grpc, hds
+from kuma.cp.server.dp import ads, bootstrap, drain, grpc, hds
 from kuma.cp.server.dp.ads import AdsServer
 from kuma.cp.server.dp.bootstrap import BootstrapServer
+from kuma.cp.server.dp.drain import DrainServer
 from kuma.cp.server.dp.hds import HdsServer
+from kuma.cp.server.dp.http import TEXT
 
 MAX_STREAMS: Final = 100_000
 """Streams served at a time; Granian queues what is beyond its backpressure, so this must exceed any fleet."""
@@ -27,9 +30,18 @@ KEEPALIVE_SECONDS: Final = 15
 _BACKLOG: Final = 4096
 _TLS: Final = {"TLSv1_2": SSLProtocols.tls12, "TLSv1_3": SSLProtocols.tls13}
 _NOT_FOUND: Final = b"404: Page Not Found"
-_PLAIN: Final = [("content-type", "text/plain; charset=utf-8")]
 
 log = structlog.get_logger("dp-server")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What is served on the port; without ``hds`` proxies do not report health."""
+
+    bootstrap: BootstrapServer
+    ads: AdsServer
+    hds: HdsServer | None
+    drain: DrainServer
 
 
 class DataplaneServer:
@@ -42,14 +54,9 @@ class DataplaneServer:
         certificate: ServerTls,
         minimum_tls: str,
         read_header_timeout: float,
-        *,
-        bootstrap_server: BootstrapServer,
-        ads_server: AdsServer,
-        hds_server: HdsServer | None,
+        services: Services,
     ) -> None:
-        self._bootstrap = bootstrap_server
-        self._ads = ads_server
-        self._hds = hds_server
+        self._services = services
         self._server = Server(
             self._serve,
             address=address,
@@ -93,19 +100,22 @@ class DataplaneServer:
             raise
 
     async def _route(self, scope: grpc.Scope, exchange: grpc.Exchange) -> None:
+        services = self._services
         if grpc.is_grpc(scope):
             match scope.path:
                 case ads.DELTA_PATH:
-                    await self._ads.serve(scope, exchange, delta=True)
+                    await services.ads.serve(scope, exchange, delta=True)
                 case ads.SOTW_PATH:
-                    await self._ads.serve(scope, exchange, delta=False)
-                case hds.PATH if self._hds is not None:
-                    await self._hds.serve(scope, exchange)
+                    await services.ads.serve(scope, exchange, delta=False)
+                case hds.PATH if services.hds is not None:
+                    await services.hds.serve(scope, exchange)
                 case _:
                     grpc.refuse(exchange, grpc.UNIMPLEMENTED, f"unknown method {scope.path}")
-        elif scope.path.rstrip("/") != bootstrap.PATH:
-            exchange.response_bytes(404, _PLAIN, _NOT_FOUND)
+        elif (path := scope.path.rstrip("/")) not in (bootstrap.PATH, drain.PATH):
+            exchange.response_bytes(404, TEXT, _NOT_FOUND)
         elif scope.method != "POST":
-            exchange.response_bytes(405, [*_PLAIN, ("allow", "POST")], b"405: Method Not Allowed")
+            exchange.response_bytes(405, [*TEXT, ("allow", "POST")], b"405: Method Not Allowed")
+        elif path == drain.PATH:
+            await services.drain.serve(scope, exchange)
         else:
-            await self._bootstrap.serve(scope, exchange)
+            await services.bootstrap.serve(scope, exchange)
