@@ -310,6 +310,11 @@ class Proxy:
             async with asyncio.timeout(PATIENCE):
                 return await call.code(), await call.details()
 
+    async def ended(self) -> None:
+        """Wait until the control plane ends the open stream."""
+        async with asyncio.timeout(PATIENCE):
+            await self._call.code()
+
     def names(self, url: str) -> set[str]:
         """What it holds of a type."""
         return set(self.has.get(url, ()))

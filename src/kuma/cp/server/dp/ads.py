@@ -85,8 +85,9 @@ class AdsServer:
         try:
             stream = self._stream(session, admitted, node, scope.client)
             log.info("proxy connected", mesh=node.mesh, dataplane=node.name, address=scope.client, delta=delta)
-            with self._credentials.held(admitted.key, admitted.credential, stream.end):
-                await self._run(stream, commands, incoming, grpc.accept(exchange))
+            held = self._credentials.held(admitted.key, admitted.credential, stream.end)
+            with held, grpc.accepted(exchange) as response:
+                await self._run(stream, commands, incoming, response)
         finally:
             self._registration.leave(admitted, owner)
             log.info("proxy disconnected", mesh=node.mesh, dataplane=node.name, address=scope.client)
@@ -98,12 +99,12 @@ class AdsServer:
         return Stream(admitted.key, session, self._traits(node), observation, peer, admitted.revision)
 
     async def _run(
-        self, stream: Stream, commands: list[Command], incoming: AsyncIterator[bytes], transport: grpc.Transport
+        self, stream: Stream, commands: list[Command], incoming: AsyncIterator[bytes], response: grpc.Response
     ) -> None:
         """Until either side ends: the proxy closes, breaks the protocol or is gone, or the stream is ended here."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_send(stream, transport), name=f"ads send {stream.key.name}")
+                group.create_task(_send(stream, response), name=f"ads send {stream.key.name}")
                 await self._streams.start(stream, commands)
                 async for message in incoming:
                     await self._streams.received(stream, message)
@@ -140,14 +141,13 @@ def _introduction(session: Session, first: bytes) -> tuple[ProxyNode, list[Comma
     return ProxyNode.parse(opened.node), [command for command in commands if command is not opened]
 
 
-async def _send(stream: Stream, transport: grpc.Transport) -> None:
+async def _send(stream: Stream, response: grpc.Response) -> None:
     """Empty the outbox whenever there is something in it, until the stream ends."""
     while True:
         await stream.wake.wait()
         stream.wake.clear()
         waiting, stream.outbox = stream.outbox, []
         for message in waiting:
-            for part in grpc.parts(message):
-                await transport.send_bytes(part)
+            await response.send(message)
         if stream.ended:
             raise _Ended

@@ -10,7 +10,8 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -116,9 +117,36 @@ async def messages(exchange: Exchange) -> AsyncIterator[bytes]:
             del buffer[:end]
 
 
-def accept(exchange: Exchange) -> Transport:
-    """Begin the response of an accepted stream."""
-    return exchange.response_stream(200, [("content-type", CONTENT_TYPE)])
+class Response:
+    """
+    What an accepted stream is answered with, message by message, until ``close``.
+
+    Granian ends a response when nothing refers to its transport any more. A frame through which an exception went may
+    live for long in a reference cycle, and with it all that the frame refers to; so nobody else keeps the transport.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport: Transport | None = transport
+
+    async def send(self, message: bytes) -> None:
+        """Send one message. After ``close`` it goes nowhere."""
+        for part in parts(message):
+            if self._transport is not None:
+                await self._transport.send_bytes(part)
+
+    def close(self) -> None:
+        """End the response, so that the client knows."""
+        self._transport = None
+
+
+@contextmanager
+def accepted(exchange: Exchange) -> Iterator[Response]:
+    """The response of an accepted stream, which ends with the block."""
+    response = Response(exchange.response_stream(200, [("content-type", CONTENT_TYPE)]))
+    try:
+        yield response
+    finally:
+        response.close()
 
 
 def refuse(exchange: Exchange, status: int, text: str) -> None:
