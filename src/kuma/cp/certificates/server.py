@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -50,13 +50,16 @@ class ServerTls:
     """
     What servers show and what clients need to trust it.
 
-    ``names`` are the host names and addresses in the certificate. ``ca_pem`` is empty and ``fingerprint`` None where
-    the operator's own chain holds no CA: then tokens carry no fingerprint. ``renew_at`` is None for the operator's
-    certificates, which are theirs to renew.
+    ``chain`` and ``key`` are what the two files held when they were found to belong together; servers are given these,
+    never the files, which may be replaced at any time. ``names`` are the host names and addresses in the certificate.
+    ``ca_pem`` is empty and ``fingerprint`` None where the operator's own chain holds no CA: then tokens carry no
+    fingerprint. ``renew_at`` is None for the operator's certificates, which are theirs to renew.
     """
 
     cert_file: Path
     key_file: Path
+    chain: bytes = field(repr=False)
+    key: bytes = field(repr=False)
     ca_pem: bytes = field(repr=False)
     fingerprint: str | None
     names: tuple[str, ...] = ()
@@ -84,13 +87,8 @@ async def ensure_server_tls(
 
 
 async def own_server_tls(cert_file: Path, key_file: Path) -> ServerTls:
-    """
-    The operator's own files.
-
-    Raises:
-        ConfigInvalid: they cannot be read or do not belong together; the text names the file.
-    """
-    return await asyncio.to_thread(_own, cert_file, key_file)
+    """As ``read_server_tls``, beside the event loop."""
+    return await asyncio.to_thread(read_server_tls, cert_file, key_file)
 
 
 def _ensure(work_dir: Path, authority: CertificateAuthority, names: Sequence[str], now: datetime) -> ServerTls:
@@ -100,7 +98,7 @@ def _ensure(work_dir: Path, authority: CertificateAuthority, names: Sequence[str
         work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         chain = _existing_chain(cert_file, key_file)
         if chain is not None and not _issued_by_a_control_plane(chain[0]):
-            return _own(cert_file, key_file)
+            return read_server_tls(cert_file, key_file)
         if chain is None or not _still_right(chain, key_file, authority, wanted, now):
             hosts, addresses = wanted
             pair = sign_server_leaf(authority, hosts=hosts, addresses=addresses, lifetime=LEAF_LIFETIME, now=now)
@@ -116,10 +114,16 @@ def _ensure(work_dir: Path, authority: CertificateAuthority, names: Sequence[str
             "set KUMA_GENERAL_WORK_DIR to a directory that kuma-cp may write"
         ) from error
     renewal = renew_at(chain[0].not_valid_before_utc, chain[0].not_valid_after_utc)
-    return ServerTls(cert_file, key_file, authority.pem, authority.fingerprint, _names(chain[0]), renewal)
+    return replace(read_server_tls(cert_file, key_file), renew_at=renewal)
 
 
-def _own(cert_file: Path, key_file: Path) -> ServerTls:
+def read_server_tls(cert_file: Path, key_file: Path) -> ServerTls:
+    """
+    A pair of files as they are now.
+
+    Raises:
+        ConfigInvalid: they cannot be read or do not belong together; the text names the file.
+    """
     values: dict[Path, bytes] = {}
     for path in (cert_file, key_file):
         try:
@@ -136,10 +140,16 @@ def _own(cert_file: Path, key_file: Path) -> ServerTls:
         raise ConfigInvalid(f"the TLS key file {key_file} cannot be used: {error}") from error
     if not belongs(chain[0], key):
         raise ConfigInvalid(f"the TLS key file {key_file} is not the key of the certificate in {cert_file}")
-    anchor, names = top_authority(chain), _names(chain[0])
-    if anchor is None:
-        return ServerTls(cert_file, key_file, b"", None, names)
-    return ServerTls(cert_file, key_file, anchor.public_bytes(serialization.Encoding.PEM), fingerprint(anchor), names)
+    anchor = top_authority(chain)
+    return ServerTls(
+        cert_file,
+        key_file,
+        values[cert_file],
+        values[key_file],
+        anchor.public_bytes(serialization.Encoding.PEM) if anchor is not None else b"",
+        fingerprint(anchor) if anchor is not None else None,
+        _names(chain[0]),
+    )
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:

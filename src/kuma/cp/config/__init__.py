@@ -8,17 +8,17 @@ from kuma.core.errors import ConfigInvalid
 from kuma.cp.config.autoconfigure import autoconfigure, with_tls
 from kuma.cp.config.effective import effective
 from kuma.cp.config.load import Loaded, load
-from kuma.cp.config.tls import openssl_ciphers, tls_version
+from kuma.cp.config.tls import TlsRules, tls_rules
 from kuma.cp.config.tree import Config
 
 __all__ = [
     "Config",
     "ConfigInvalid",
     "Loaded",
+    "TlsRules",
     "autoconfigure",
     "effective",
     "load",
-    "openssl_ciphers",
-    "tls_version",
+    "tls_rules",
     "with_tls",
 ]

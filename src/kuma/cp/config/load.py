@@ -17,6 +17,7 @@ from kuma.cp.config.environment import misspelt_variables, read_environment
 from kuma.cp.config.sections.mesh import CORE_RESOURCES, POLICIES
 from kuma.cp.config.source_file import read_file
 from kuma.cp.config.table import Kind, Setting, settings
+from kuma.cp.config.tls import OLDEST, VERSIONS, available
 from kuma.cp.config.tree import KUBERNETES, Config
 from kuma.cp.config.validate import faults
 
@@ -61,7 +62,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     wrong = faults(config)
     if wrong:
         raise ConfigInvalid(wrapper + "; ".join(wrong))
-    return Loaded(config, deprecations, (*warnings, *_unknown_kinds(config)))
+    return Loaded(config, deprecations, (*warnings, *_tls_notes(given, from_environment), *_unknown_kinds(config)))
 
 
 @cache
@@ -123,6 +124,18 @@ def _without_effect(given: Values, from_environment: Values) -> Iterator[str]:
         if why and _differs(row, given):
             name = row.env if row in from_environment else row.key
             yield f"{name} has no effect: {why}"
+
+
+def _tls_notes(given: Values, from_environment: Values) -> Iterator[str]:
+    """What TLS settings ask for and do not get."""
+    for row, value in given.items():
+        name = row.env if row in from_environment else row.key
+        if row.path[-1] == "tlsMinVersion" and value and VERSIONS[value] < OLDEST:
+            yield f"{name}: {value} is not spoken here, the oldest version is TLSv1_2"
+        if row.path[-1] == "tlsCipherSuites":
+            yield from (
+                f"{name}: OpenSSL here has no {suite}, it is left out" for suite in value if not available(suite)
+            )
 
 
 def _differs(row: Setting, given: Values) -> bool:

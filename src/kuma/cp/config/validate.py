@@ -16,7 +16,7 @@ from kuma.core.units import is_hostname, is_ip
 from kuma.cp.config.sections.general import TlsLimits, TlsServer
 from kuma.cp.config.sections.store import PostgresStore
 from kuma.cp.config.sections.tokens import MeshedPublicKey, PublicKey
-from kuma.cp.config.tls import openssl_ciphers, tls_version
+from kuma.cp.config.tls import openssl_ciphers, tls_rules, tls_version
 from kuma.cp.config.tree import GLOBAL, KUBERNETES, STANDALONE, UNIVERSAL, ZONE, Config
 from kuma.cp.config.validate_kubernetes import kubernetes_faults
 
@@ -247,19 +247,24 @@ def _tls(server: TlsServer) -> Iterator[str]:
 
 
 def _tls_limits(limits: TlsLimits) -> Iterator[str]:
-    bounds = {}
+    faulty = False
     for name, text in (("TlsMinVersion", limits.tls_min_version), ("TlsMaxVersion", limits.tls_max_version)):
         try:
-            bounds[name] = tls_version(text)
+            tls_version(text)
         except ConfigInvalid as error:
+            faulty = True
             yield f"{name}: {error}"
-    low, high = bounds.get("TlsMinVersion"), bounds.get("TlsMaxVersion")
-    if low is not None and high is not None and low > high:
-        yield "TlsMinVersion cannot be higher than TlsMaxVersion"
     try:
         openssl_ciphers(limits.tls_cipher_suites)
     except ConfigInvalid as error:
+        faulty = True
         yield f"TlsCipherSuites: {error}"
+    if faulty:
+        return
+    try:
+        tls_rules(limits.tls_min_version, limits.tls_max_version, limits.tls_cipher_suites)
+    except ConfigInvalid as error:
+        yield str(error)
 
 
 def _public_keys(where: str, keys: tuple[PublicKey, ...]) -> Iterator[str]:

@@ -8,7 +8,10 @@ have their time. Request bodies are limited by the application, which knows thei
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -24,6 +27,7 @@ LARGEST_HEAD: Final = 64 * 1024
 """Bytes of request line and headers."""
 
 _HANDSHAKE_SECONDS: Final = 10.0
+_BACKLOG: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,11 @@ class _Protocol(H11Protocol):
 class HttpServer:
     """A listening server; made by ``listen``, ended by ``close``."""
 
-    def __init__(self, server: asyncio.Server, state: ServerState) -> None:
-        self._server = server
+    def __init__(
+        self, servers: tuple[asyncio.Server, ...], protocol: Callable[[], _Protocol], state: ServerState
+    ) -> None:
+        self._servers = servers
+        self._protocol = protocol
         self._state = state
 
     @classmethod
@@ -112,8 +119,6 @@ class HttpServer:
     ) -> HttpServer:
         """
         Start to answer on an address; port 0 takes a free one.
-
-        The context of ``tls`` stays the caller's: a certificate loaded into it later holds for connections from then.
 
         Raises:
             OSError: the address cannot be had.
@@ -136,15 +141,34 @@ class HttpServer:
         config.timeout_keep_alive = limits.idle.total_seconds()  # type: ignore[assignment]  # fractions serve as well
         config.load()
         state = ServerState()
-        options: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": _HANDSHAKE_SECONDS} if tls else {}
+
+        def protocol() -> _Protocol:
+            return _Protocol(config, state, limits)
+
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: _Protocol(config, state, limits), host, port, backlog=2048, **options)
-        return cls(server, state)
+        server = await loop.create_server(protocol, host, port, backlog=_BACKLOG, **_tls_options(tls))
+        return cls((server,), protocol, state)
+
+    async def renew(self, tls: ssl.SSLContext) -> None:
+        """
+        Speak TLS by this context from the next connection on; those that are open stay as they are.
+
+        A new listener takes over the socket from the old one, so that no connection is refused in between.
+        """
+        loop = asyncio.get_running_loop()
+        listening = [socket.socket(fileno=os.dup(one.fileno())) for server in self._servers for one in server.sockets]
+        fresh = [
+            await loop.create_server(self._protocol, sock=one, backlog=_BACKLOG, **_tls_options(tls))
+            for one in listening
+        ]
+        for server in self._servers:
+            server.close()
+        self._servers = tuple(fresh)
 
     @property
     def port(self) -> int:
         """The port it listens on."""
-        port: int = self._server.sockets[0].getsockname()[1]
+        port: int = self._servers[0].sockets[0].getsockname()[1]
         return port
 
     @property
@@ -159,7 +183,8 @@ class HttpServer:
 
     async def close(self, grace: timedelta) -> None:
         """Take no more connections, let running requests end within ``grace``, then cut what is left."""
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self._state.connections):
             connection.shutdown()
         running = set(self._state.tasks)
@@ -171,3 +196,7 @@ class HttpServer:
         for connection in list(self._state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
+
+
+def _tls_options(tls: ssl.SSLContext | None) -> dict[str, Any]:
+    return {"ssl": tls, "ssl_handshake_timeout": _HANDSHAKE_SECONDS} if tls is not None else {}

@@ -142,6 +142,18 @@ def test_a_default_repeated_is_not_worth_a_warning():
     assert load(None, {"KUMA_STORE_POSTGRES_DRIVER_NAME": "pgx"}).warnings == ()
 
 
+def test_tls_that_is_asked_for_and_not_had_is_named():
+    """An old version is allowed by the settings and never spoken; a suite that OpenSSL lacks is left out."""
+    suites = "TLS_RSA_WITH_RC4_128_SHA,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+    environ = {"KUMA_GENERAL_TLS_MIN_VERSION": "TLSv1_1", "KUMA_DP_SERVER_TLS_CIPHER_SUITES": suites}
+
+    warnings = " ".join(load(None, environ).warnings)
+
+    assert "KUMA_GENERAL_TLS_MIN_VERSION: TLSv1_1 is not spoken here" in warnings
+    assert "KUMA_DP_SERVER_TLS_CIPHER_SUITES: OpenSSL here has no TLS_RSA_WITH_RC4_128_SHA" in warnings
+    assert "AES_128_GCM" not in warnings
+
+
 def test_settings_of_the_other_environment_are_mentioned():
     """Kubernetes settings on Universal change nothing, and that is said."""
     (warning,) = load(None, {"KUMA_RUNTIME_KUBERNETES_CLIENT_CONFIG_QPS": "5"}).warnings

@@ -20,6 +20,7 @@ CLUSTER = {"KUMA_ENVIRONMENT": "kubernetes", "KUMA_RUNTIME_KUBERNETES_ADMISSION_
             {"KUMA_DP_SERVER_TLS_MIN_VERSION": "TLSv1_3", "KUMA_DP_SERVER_TLS_MAX_VERSION": "TLSv1_2"},
             "TlsMinVersion cannot be higher than TlsMaxVersion",
         ),
+        ({"KUMA_API_SERVER_HTTPS_TLS_MAX_VERSION": "TLSv1_1"}, "HTTPS validation failed: TlsMaxVersion TLSv1_1 leaves"),
         ({"KUMA_GENERAL_TLS_CIPHER_SUITES": "TLS_MADE_UP"}, "unsupported cipher suite 'TLS_MADE_UP'"),
         ({"KUMA_DP_SERVER_GRACEFUL_SHUTDOWN_TIMEOUT": "0s"}, "GracefulShutdownTimeout must be greater than 0"),
         ({"KUMA_DP_SERVER_AUTHN_DP_PROXY_TYPE": "x"}, "Authn.DpProxy.Type 'x' is unknown"),

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 import trustme
+import uvloop
 
 from kuma.cp.server.listening import HttpServer, TimeLimits
 
@@ -221,16 +222,68 @@ async def test_a_verified_client_certificate_is_told_to_the_application(authorit
     assert app.scopes[0]["scheme"] == "https"
 
 
-async def test_a_new_certificate_holds_for_new_connections(authority):
-    """The context is the caller's to reload."""
-    context = server_context(authority, ssl.CERT_NONE)
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_new_certificate_holds_for_new_connections_and_no_connection_is_lost(authority, new_loop):
+    """Connections are made all the time while the certificate changes; an open one goes on as it was."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_renewed_under_load(authority))
+
+
+async def _renewed_under_load(authority):
     ours = ssl.create_default_context()
     authority.configure_trust(ours)
-    serials = []
-    async with serving(App(), tls=context) as server:
-        for _ in range(2):
-            async with connection(server, ssl=ours) as (_, writer):
-                serials.append(writer.get_extra_info("peercert")["serialNumber"])
-            authority.issue_cert("127.0.0.1").configure_cert(context)
+    seen, fresh, stop = set(), asyncio.Queue(), asyncio.Event()
 
-    assert serials[0] != serials[1]
+    async def come_and_go():
+        while not stop.is_set():
+            async with connection(server, ssl=ours) as (reader, writer):
+                serial = writer.get_extra_info("peercert")["serialNumber"]
+                if serial not in seen:
+                    seen.add(serial)
+                    fresh.put_nowait(serial)
+                await ask(reader, writer)
+
+    async with (
+        asyncio.timeout(DEADLINE),
+        serving(App(), tls=server_context(authority, ssl.CERT_NONE)) as server,
+        connection(server, ssl=ours) as (reader, writer),
+        asyncio.TaskGroup() as group,
+    ):
+        port = server.port
+        for _ in range(4):
+            group.create_task(come_and_go())
+        for _ in range(5):
+            await fresh.get()
+            await ask(reader, writer)
+            await server.renew(server_context(authority, ssl.CERT_NONE))
+        await fresh.get()
+        stop.set()
+        assert server.port == port
+
+
+async def ask(reader, writer):
+    """One request and its answer."""
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_ca_that_is_taken_away_lets_nobody_in_any_more(authority):
+    """Not even with a session that began before."""
+    ours = ssl.create_default_context()
+    authority.configure_trust(ours)
+    authority.issue_cert("client@example.test").configure_cert(ours)
+    async with serving(App(), tls=server_context(authority, ssl.CERT_REQUIRED)) as server:
+        async with connection(server, ssl=ours) as (reader, writer):
+            await ask(reader, writer)
+        without = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(without)
+        trustme.CA().configure_trust(without)
+        without.verify_mode = ssl.CERT_REQUIRED
+        await server.renew(without)
+
+        async def again():
+            async with connection(server, ssl=ours) as (reader, writer):
+                await ask(reader, writer)
+
+        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+            await again()

@@ -55,8 +55,6 @@ class Hds(Section):
 class DpServer(TlsServer):
     """``dpServer``."""
 
-    tls_max_version: str = setting("", inert="the listener of this port takes a minimum version only")
-    tls_cipher_suites: tuple[str, ...] = setting((), inert="the listener of this port takes OpenSSL's ciphers")
     port: Port = setting(5678)
     read_header_timeout: timedelta = setting(timedelta(seconds=5))
     graceful_shutdown_timeout: timedelta = setting(
