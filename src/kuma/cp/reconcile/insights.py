@@ -82,6 +82,8 @@ class Observation:
     judged: bool = False
     """Whether ``mtls`` is known; until then what an earlier stream told holds."""
     regenerations: int = 0
+    problem: str = ""
+    """Why no configuration can be made for the proxy, which keeps its last one."""
     earlier_regenerations: int | None = None
     """Certificates issued to the proxy before this stream, None until they were looked up."""
 
@@ -103,6 +105,12 @@ class Observation:
         counter.last_rejection = {"time": timestamp(now), "version": version, "message": message[:_MAX_MESSAGE]}
         self.updated = now
         self.tell(self, urgent=True)
+
+    def stuck(self, problem: str) -> None:
+        """No configuration can be made for the proxy, or, with an empty text, it can be again."""
+        if problem != self.problem:
+            self.problem = problem[:_MAX_MESSAGE]
+            self.tell(self, urgent=True)
 
     def closed(self, now: datetime) -> None:
         """The stream ended."""
@@ -146,6 +154,8 @@ class Observation:
         status: dict[str, Any] = {"total": total.to_json()}
         if self.updated is not None:
             status["lastUpdateTime"] = timestamp(self.updated)
+        if self.problem:
+            status["problem"] = self.problem
         status.update((_COUNTED[url], counter.to_json()) for url, counter in self.counters.items() if url in _COUNTED)
         subscription: dict[str, Any] = {
             "id": self.stream,

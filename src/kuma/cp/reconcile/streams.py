@@ -346,6 +346,7 @@ class Streams:
             self._failed(stream, error)
             return
         stream.problem = ""
+        stream.observation.stuck("")
         await self._carry_out(stream, stream.session.update(desired))
         self._observe_readiness(stream, state)
 
@@ -361,6 +362,7 @@ class Streams:
                 exc_info=not isinstance(error, MeshError),
             )
         stream.problem = reason
+        stream.observation.stuck(reason)
 
     async def _certify(self, stream: Stream, state: MeshState, proxy: Proxy) -> None:
         """Make sure that every certificate the proxy asked for exists and is fresh."""

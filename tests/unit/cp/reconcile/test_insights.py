@@ -84,6 +84,20 @@ async def test_a_stream_is_a_subscription_with_counters(store):
     }
 
 
+async def test_a_proxy_for_which_nothing_can_be_made_says_so(store):
+    """Until it is over; the reason is where an operator looks first."""
+    insights = writer(store)
+    seen = insights.open(key("web"), "s-1", {})
+    seen.stuck("appendModifications[0].cluster (Patch): no such path")
+    await insights.flush()
+    during = (await read(store))["subscriptions"][0]["status"]
+    seen.stuck("")
+    await insights.flush()
+
+    assert during["problem"] == "appendModifications[0].cluster (Patch): no such path"
+    assert "problem" not in (await read(store))["subscriptions"][0]["status"]
+
+
 async def test_a_text_of_envoy_is_kept_within_bounds(store):
     """Envoy may quote a whole configuration."""
     insights = writer(store)

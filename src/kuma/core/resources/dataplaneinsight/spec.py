@@ -31,6 +31,8 @@ class Status(LegacySpec):
     """Counters of one stream. A section that is set and all zero is printed as ``{}``."""
 
     last_update_time: Timestamp | None = None
+    problem: str = ""
+    """Ours: why no configuration can be made for the proxy, which keeps its last one."""
     total: Stats | None = None
     cds: Stats | None = None
     eds: Stats | None = None

@@ -6,10 +6,13 @@ from hypothesis import strategies as st
 
 from kuma.core.model.resource import Key
 from kuma.core.model.spec import Spec
-from kuma.core.policies._kit.merge import conf_text, merge
+from kuma.core.policies._kit.merge import conf_text, merge, sources
+from kuma.core.policies.meshproxypatch.spec import Conf as PatchConf
 from kuma.core.policies.meshretry.spec import Conf as Retry
 from kuma.core.policies.meshtimeout.spec import Conf, Http
 
+FIELDS = ["connectionTimeout", "idleTimeout"]
+SECONDS = st.integers(1, 60).map(lambda seconds: f"{seconds}s")
 A, B, C = (Key("MeshTimeout", "default", name) for name in "abc")
 
 
@@ -118,3 +121,40 @@ def test_every_field_is_that_of_the_last_part_that_sets_it(confs):
     assert merged.connection_timeout == last(lambda one: one.connection_timeout)
     assert merged.idle_timeout == last(lambda one: one.idle_timeout)
     assert (merged.http and merged.http.request_timeout) == last(lambda one: one.http and one.http.request_timeout)
+
+
+def test_every_value_has_the_policy_that_set_it_last():
+    """So an operator sees which of several policies to change."""
+    parts = [
+        (conf(connectionTimeout="1s", http={"requestTimeout": "1s", "streamIdleTimeout": "2s"}), A),
+        (conf(idleTimeout="3s", http={"requestTimeout": "0s"}), B),
+    ]
+
+    assert sources(parts) == {
+        "connectionTimeout": (A,),
+        "http.requestTimeout": (B,),
+        "http.streamIdleTimeout": (A,),
+        "idleTimeout": (B,),
+    }
+
+
+def test_a_list_that_is_appended_to_has_all_its_policies():
+    """Each of them put something there."""
+    step = {"appendModifications": [{"cluster": {"operation": "Remove"}}]}
+    made = PatchConf.model_validate(step, strict=False)
+
+    assert sources([(made, A), (made, B)]) == {"appendModifications": (A, B)}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([A, B, C]), st.dictionaries(st.sampled_from(FIELDS), SECONDS, max_size=4)), min_size=1
+    )
+)
+def test_the_sources_are_exactly_the_values_of_the_merge(parts):
+    """No value without a source, no source without a value."""
+    made = [(conf(**fields), origin) for origin, fields in parts]
+    merged = merge(Conf, made)
+
+    assert set(sources(made)) == set(merged.conf.to_json())
+    assert set().union(*sources(made).values(), ()) <= set(merged.origins)
