@@ -66,6 +66,11 @@ class Access:
         if not allowed.includes(user):
             raise _no_resource(user, kind)
 
+    def check_history(self, user: User) -> None:
+        """The change log, which tells of everybody, and bringing back what it holds."""
+        if not self._static.admin_resources.includes(user):
+            raise AccessDenied(f'user "{user}" cannot access the change history')
+
     def check_generate_dataplane_token(self, user: User) -> None:
         if not self._static.generate_dp_token.includes(user):
             raise AccessDenied(f'user "{user}" cannot access generate dataplane token')

@@ -19,7 +19,7 @@ from kuma.core.identity import secret_data
 from kuma.core.identity.spiffe import trust_domain
 from kuma.core.model.resource import Key
 from kuma.cp.ca.authority import ROOT_LIFETIME, Pair, new_root
-from kuma.cp.store.port import Put, Store
+from kuma.cp.store.port import Put, Reader
 
 RSA_BITS: Final = (2048, 8192)
 """Least and most: fewer are refused by today's TLS libraries, more take minutes to find."""
@@ -69,7 +69,7 @@ def builtin_puts(mesh: str, backend: str, root: Pair) -> tuple[Put, Put]:
     )
 
 
-async def missing_builtin_puts(store: Store, mesh: str, backend: BuiltinBackend, *, now: datetime) -> tuple[Put, ...]:
+async def missing_builtin_puts(store: Reader, mesh: str, backend: BuiltinBackend, *, now: datetime) -> tuple[Put, ...]:
     """
     The writes that a builtin backend still needs: none if its root is there.
 

@@ -13,7 +13,7 @@ from kuma.core.errors import Violation
 from kuma.core.identity import secret_data
 from kuma.core.model.resource import Key
 from kuma.cp.ca.authority import MAX_PEM_BYTES, Pair, belongs, is_ca, may_sign, read_certificates, read_key
-from kuma.cp.store.port import Store
+from kuma.cp.store.port import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ProvidedBackend:
     key: DataSource | None
 
 
-async def read_source(store: Store, mesh: str, source: DataSource) -> bytes:
+async def read_source(store: Reader, mesh: str, source: DataSource) -> bytes:
     """
     The value behind a data source.
 
@@ -60,7 +60,9 @@ async def read_source(store: Store, mesh: str, source: DataSource) -> bytes:
     return (source.inline_string or "").encode()
 
 
-async def read_provided(store: Store, mesh: str, backend: ProvidedBackend) -> tuple[Pair | None, tuple[Violation, ...]]:
+async def read_provided(
+    store: Reader, mesh: str, backend: ProvidedBackend
+) -> tuple[Pair | None, tuple[Violation, ...]]:
     """Both values of a backend, or what keeps them from being read, as paths below the backend."""
     values: dict[str, bytes] = {}
     violations: list[Violation] = []
@@ -75,7 +77,7 @@ async def read_provided(store: Store, mesh: str, backend: ProvidedBackend) -> tu
     return (None if violations else Pair(values["cert"], values["key"])), tuple(violations)
 
 
-async def check_provided(store: Store, mesh: str, backend: ProvidedBackend, *, now: datetime) -> tuple[Violation, ...]:
+async def check_provided(store: Reader, mesh: str, backend: ProvidedBackend, *, now: datetime) -> tuple[Violation, ...]:
     """Everything that keeps this backend from signing, as paths below the backend."""
     pair, violations = await read_provided(store, mesh, backend)
     return violations if pair is None else tuple(validate_provided(pair, now=now))

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from kuma.core.model.resource import NO_LABELS, Resource
-from kuma.cp.store.port import Put, Record, Store
+from kuma.cp.store.port import Put, Reader, Record
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
     """Where resources are written. ``unsafe_delete`` lets a Mesh go while proxies are in it."""
 
-    store: Store
+    store: Reader
     zone: str
     environment: str
     unsafe_delete: bool

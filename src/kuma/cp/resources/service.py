@@ -20,6 +20,8 @@ from kuma.core.model.resource import Key, Meta, Resource, definition
 from kuma.cp.resources import labels
 from kuma.cp.resources.aside import LARGE_TEXT, aside, is_large
 from kuma.cp.resources.contract import PLAIN, KindRules, Setting, Wanted
+from kuma.cp.resources.history import Step
+from kuma.cp.resources.restoring import restoration
 from kuma.cp.resources.stored import read as read_stored
 from kuma.cp.resources.stored import readable
 from kuma.cp.resources.table import RULES
@@ -42,6 +44,14 @@ class Written:
     """The outcome of a write. ``warnings`` are sentences for the user; ``revision`` is one that contains it."""
 
     created: bool
+    warnings: tuple[str, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The outcome of a rollback. ``revision`` is one that contains it, 0 where nothing was written."""
+
     warnings: tuple[str, ...]
     revision: int
 
@@ -158,6 +168,24 @@ class Resources:
         except InvalidResource as error:
             raise InvalidResource(error.violations, title=DELETE, detail=error.detail) from error
         self._written(await self._store.write([Delete(key)], author=author, now=self._clock()))
+
+    async def restore(
+        self, steps: Sequence[Step], *, author: Author, allowed: Callable[[Kind], None], dry_run: bool
+    ) -> Restored:
+        """
+        Bring records back to what they were, all of them or none; with ``dry_run`` only see whether it may be.
+
+        Raises:
+            AccessDenied, InvalidResource: as ``restoration``.
+            Conflict: someone else wrote one of them at the same time.
+        """
+        now = self._clock()
+        wanted = await restoration(self._setting, steps, allowed=allowed, now=now)
+        if dry_run or not steps:
+            return Restored(wanted.warnings, 0)
+        changes = await self._store.write(wanted.batch, author=author, now=now)
+        self._written(changes)
+        return Restored(wanted.warnings, max((change.revision for change in changes), default=0))
 
     async def _mesh(self, kind: Kind, mesh: str) -> Record | None:
         """The Mesh a resource lives in, None for global kinds."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from kuma.cp.access.control import Access
 from kuma.cp.config import Config
 from kuma.cp.reconcile.inspection import Refusal
 from kuma.cp.reconcile.rollout import Progress
+from kuma.cp.resources.history import Step
 from kuma.cp.store.port import Author, Store
 from kuma.cp.tokens.issuer import TokenIssuer
 
@@ -24,6 +25,16 @@ class Written(Protocol):
 
     @property
     def created(self) -> bool: ...
+
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+    @property
+    def revision(self) -> int: ...
+
+
+class Restored(Protocol):
+    """The outcome of a rollback; revision 0 where nothing was written."""
 
     @property
     def warnings(self) -> tuple[str, ...]: ...
@@ -57,6 +68,12 @@ class Resources(Protocol):
         self, kind: Kind, mesh: str, name: str, *, author: Author, allowed: Callable[[Kind], None]
     ) -> None:
         """Remove one resource. Raises ``NotFound``, ``AccessDenied``, ``InvalidResource`` (it is in use)."""
+        ...
+
+    async def restore(
+        self, steps: Sequence[Step], *, author: Author, allowed: Callable[[Kind], None], dry_run: bool
+    ) -> Restored:
+        """Bring records back, all or none. Raises ``AccessDenied``, ``InvalidResource``, ``Conflict``."""
         ...
 
 

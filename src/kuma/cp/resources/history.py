@@ -1,0 +1,222 @@
+"""What records were at an earlier revision, and what it takes to have them so again.
+
+Nothing is guessed: a state that the change log cannot tell any more is refused. A plan takes back what people did; what
+the control plane and proxies wrote is theirs, and secrets stay as they are unless they are named, so that no revoked
+token and no old key comes back by accident. What a plan leaves alone, it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from kuma.core.errors import BadRequest, NotFound
+from kuma.core.model.kinds import BY_NAME
+from kuma.core.model.resource import Key
+from kuma.cp.resources.contract import PLAIN
+from kuma.cp.resources.stored import readable
+from kuma.cp.resources.table import RULES
+from kuma.cp.store.planning import title
+from kuma.cp.store.port import Change, Place, Record, Sought, Span, Spans, Store
+
+MOST_RECORDS: Final = 5000
+"""How many records one comparison may be about."""
+
+_NEWEST: Final = 2**63 - 1
+_OURS: Final = "the control plane itself writes it"
+_UNNAMED: Final = "a secret comes back only when it is named, or with the mesh that it was deleted with"
+_OUR_MAKING: Final = "the control plane itself made it"
+_PROXY_WRITES: Final = "its proxy writes it"
+_WITH_PROXY: Final = "the control plane removed it because its proxy was gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One record that is not the same at two moments; None where there is none."""
+
+    key: Key
+    before: Record | None
+    after: Record | None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A record that a plan leaves as it is, although it was different then."""
+
+    key: Key
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to get from now (``before``) to the state right after ``revision`` (``after``)."""
+
+    revision: int
+    steps: tuple[Step, ...]
+    left: tuple[Left, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal plans: whoever saw one can ask for exactly that one. Tells nothing of the contents."""
+        told = [
+            [step.key.kind, step.key.mesh, step.key.name, _revision(step.before), _revision(step.after)]
+            for step in self.steps
+        ]
+        return hashlib.sha256(json.dumps([self.revision, told]).encode()).hexdigest()[:32]
+
+
+async def difference(
+    store: Store, earlier: int, later: int | None, place: Place, *, people_only: bool
+) -> tuple[Step, ...]:
+    """
+    The records that differ between the states right after two revisions, the present one where ``later`` is None.
+
+    Raises:
+        BadRequest: the log cannot tell one of the states, or too many records differ.
+    """
+    until = _NEWEST if later is None else later
+    low, high = sorted((earlier, until))
+    spans = await _spans(store, low, high, place, people_only=people_only)
+    steps = (Step(span.first.key, span.first.before, span.last.after) for span in spans.items)
+    if earlier > until:
+        steps = (Step(step.key, step.after, step.before) for step in steps)
+    return tuple(step for step in steps if not _same_text(step.before, step.after))
+
+
+async def plan_rollback(store: Store, revision: int, place: Place) -> Plan:
+    """
+    What brings back the state right after a revision: of everything, of a mesh, or of one resource (kind and name).
+
+    Raises:
+        BadRequest: the log cannot tell that state, or too many records are concerned.
+        NotFound: there is no such resource, and there was none.
+    """
+    one = place.kind is not None
+    spans = await _spans(store, revision, _NEWEST, place, people_only=not one)
+    if one and not spans.items:
+        await _require_known(store, revision, place)
+    concerned = {span.first.key: span for span in spans.items}
+    now = {key: await store.find(key) for key in concerned}
+    fate = _Fate.of(concerned, now)
+    if place.kind == "Mesh" and (fate.reborn or fate.going):
+        inside = await _spans(store, revision, _NEWEST, Place(mesh=place.name), people_only=True)
+        more = {span.first.key: span for span in inside.items if fate.shared_by(span.first.key)}
+        concerned = {**more, **concerned}
+        now |= {key: await store.find(key) for key in more}
+    steps: list[Step] = []
+    left: list[Left] = []
+    for key, span in concerned.items():
+        then = span.first.before
+        if _same_to_users(key, now[key], then):
+            continue
+        reason = await _why_left(store, span, now[key], fate, named=one)
+        if reason:
+            left.append(Left(key, reason))
+        else:
+            steps.append(Step(key, now[key], then))
+    return Plan(revision, tuple(steps), tuple(left))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fate:
+    """Meshes that a plan makes anew and meshes that it removes: their secrets share their fate."""
+
+    reborn: frozenset[str]
+    going: frozenset[str]
+
+    @classmethod
+    def of(cls, concerned: Mapping[Key, Span], now: Mapping[Key, Record | None]) -> _Fate:
+        meshes = {key.name: (span.first, now[key]) for key, span in concerned.items() if key.kind == "Mesh"}
+        return cls(
+            frozenset(name for name, (first, current) in meshes.items() if first.before and not current),
+            frozenset(name for name, (first, current) in meshes.items() if current and _came_from_person(first)),
+        )
+
+    def shared_by(self, key: Key) -> bool:
+        """Whether a record must come or go where its mesh alone is asked for."""
+        return key.mesh in self.going or (key.mesh in self.reborn and _is_secret(key))
+
+
+async def _spans(store: Store, after: int, until: int, place: Place, *, people_only: bool) -> Spans:
+    found = await store.spans(after, until, place, people_only=people_only, limit=MOST_RECORDS + 1)
+    for revision in (after, until):
+        if found.revision < revision < _NEWEST:
+            raise BadRequest(f"revision {revision} does not exist yet: the newest is {found.revision}")
+    if after < found.oldest:
+        raise BadRequest(
+            f"the change log does not reach back to revision {after} any more: the oldest state that it can tell is "
+            f"that right after revision {found.oldest}"
+        )
+    if len(found.items) > MOST_RECORDS:
+        raise BadRequest(
+            f"more than {MOST_RECORDS} resources changed since revision {after}: ask for one mesh or one resource"
+        )
+    return found
+
+
+async def _require_known(store: Store, revision: int, place: Place) -> None:
+    key = Key(place.kind or "", place.mesh or "", place.name or "")
+    if await store.find(key) is None:
+        raise NotFound(title=f"There is no {title(key)}, and there was none right after revision {revision}")
+
+
+async def _why_left(store: Store, span: Span, now: Record | None, fate: _Fate, *, named: bool) -> str:
+    """Why a record is left alone; empty if it is not."""
+    key, then = span.first.key, span.first.before
+    kind = BY_NAME.get(key.kind)
+    if kind is None or kind.read_only or kind.derived:
+        return _OURS
+    if _is_secret(key) and not named and key.mesh not in fate.reborn | fate.going:
+        return _UNNAMED
+    if key.kind == "Dataplane":
+        if span.first.author.is_proxy or span.last.author.is_proxy or await _came_with_proxy(store, then):
+            return _PROXY_WRITES
+        if now is None and not span.last.author.is_person:
+            return _WITH_PROXY
+    return "" if then or _came_from_person(span.first) else _OUR_MAKING
+
+
+def _came_from_person(first: Change) -> bool:
+    return first.before is None and first.author.is_person
+
+
+async def _came_with_proxy(store: Store, then: Record | None) -> bool:
+    if then is None:
+        return False
+    place = Place(then.key.kind, then.key.mesh, then.key.name)
+    last = (await store.entries(Sought(place, until=then.revision), limit=1)).items
+    return bool(last) and last[0].author.is_proxy
+
+
+def changes_of(steps: Iterable[Step]) -> dict[Key, Record | None]:
+    """How the records of these steps are to end."""
+    return {step.key: step.after for step in steps}
+
+
+def _is_secret(key: Key) -> bool:
+    kind = BY_NAME.get(key.kind)
+    return kind is not None and kind.admin_only
+
+
+def _revision(record: Record | None) -> int:
+    return record.revision if record else 0
+
+
+def _same_text(one: Record | None, other: Record | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return (one.spec, one.labels) == (other.spec, other.labels)
+
+
+def _same_to_users(key: Key, one: Record | None, other: Record | None) -> bool:
+    """Whether two records differ in nothing that people write."""
+    if one is None or other is None or _same_text(one, other):
+        return _same_text(one, other)
+    first, second = (readable(record) if key.kind in BY_NAME else None for record in (one, other))
+    if first is None or second is None or one.labels != other.labels:
+        return False
+    users_part = RULES.get(key.kind, PLAIN).users_part
+    return bool(users_part(first.spec) == users_part(second.spec))
