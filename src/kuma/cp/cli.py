@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -17,7 +19,7 @@ from kuma.core.version import COMPATIBLE_VERSION, NAME, PRODUCT, VERSION
 
 F = TypeVar("F", bound=Callable[..., Any])
 _UNKNOWN: Final = "unknown"
-
+_MANY_FILES: Final = 2**20
 
 _LOG_DEFAULTS: Final[Mapping[str, Any]] = {
     "log_level": "info",
@@ -83,6 +85,7 @@ def run(context: click.Context, /, config_file: Path | None, **log_flags: Any) -
     log = structlog.get_logger("kuma-cp")
     for sentence in loaded.warnings:
         log.warning(sentence)
+    allow_many_files()
     _run(config, levels)
 
 
@@ -99,6 +102,14 @@ def _check_built(environ: Mapping[str, str]) -> None:
     ):
         if environ.get(name) in unbuilt:
             raise ConfigInvalid(f"{name}={environ[name]} is not built yet in this version; use {instead}")
+
+
+def allow_many_files() -> None:
+    """Each proxy holds two connections; shells allow 1024 files by default, and more to whoever asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, _MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _run(config: object, levels: object) -> None:
@@ -123,6 +134,9 @@ def _run(config: object, levels: object) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping)
         await serve(config, levels, stop)  # type: ignore[arg-type]
+        # All is closed and durable. A thread that still computes an answer nobody waits for must not hold the end.
+        logging.shutdown()
+        os._exit(0)
 
     try:
         uvloop.run(main())
@@ -195,7 +209,9 @@ def main() -> None:
         click.echo(wanted.format_message())
         code = 0
     except click.ClickException as error:
-        _fail(error.format_message())
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f'; see "{context.command_path} --help"' if context else ""
+        _fail(f"{error.format_message().rstrip('.')}{hint}")
     except click.Abort:
         code = 130
     sys.exit(code if isinstance(code, int) else 0)

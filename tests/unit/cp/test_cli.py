@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -25,9 +26,9 @@ def _kuma_cp(home: Path, *arguments: str, **environ: str) -> subprocess.Complete
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--foo"], "Error: No such option '--foo'.\n"),
+        (["run", "--foo"], "Error: No such option '--foo'; see \"kuma-cp run --help\"\n"),
         (["run", "--log-level", "loud"], "Error: Invalid value for '--log-level': 'loud' is not one of"),
-        (["fly"], "Error: No such command 'fly'.\n"),
+        (["fly"], "Error: No such command 'fly'; see \"kuma-cp --help\"\n"),
         (["run", "--config-file", "/nowhere/kuma-cp.yaml"], "Error: "),
     ],
 )
@@ -58,3 +59,37 @@ def test_log_flags_stand_before_or_after_the_command(tmp_path: Path, before: boo
 
     assert result.returncode == 1
     assert "the log file" in result.stderr
+
+
+def test_the_end_waits_for_no_thread(tmp_path: Path) -> None:
+    """Once everything is closed, an answer that is still being computed is of use to nobody."""
+    program = """
+import asyncio, time
+from kuma.cp import app, cli
+
+async def serve(*_):
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 300)
+
+app.serve = serve
+cli._run(None, None)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+
+    assert ended.returncode == 0
+
+
+def test_as_many_files_as_the_system_allows(tmp_path: Path) -> None:
+    """A thousand proxies need more than the thousand files that a shell allows by default."""
+    program = """
+import resource
+from kuma.cp.cli import allow_many_files
+
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+allow_many_files()
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+    printed = subprocess.run([sys.executable, "-c", program], timeout=60, check=True, capture_output=True, text=True)
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert int(printed.stdout) == (2**20 if hard == resource.RLIM_INFINITY else min(hard, 2**20))
