@@ -8,6 +8,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from kuma.cp.server.api.application import Api
+from kuma.cp.server.api.changes import ChangeRoutes
 from kuma.cp.server.api.derived import Derived
 from kuma.cp.server.api.effective import EffectiveRoutes
 from kuma.cp.server.api.global_insight import GlobalInsightRoutes
@@ -42,6 +43,7 @@ def rest_api(backends: Backends, registry: CollectorRegistry, *, answer_within: 
         *MeshInsightRoutes(reading, derived, resources).routes(),
         *ServiceInsightRoutes(reading, derived, resources).routes(),
         *RolloutRoutes(backends).routes(),
+        *ChangeRoutes(backends, reading).routes(),
         *InspectionRoutes(backends, reading, matching).routes(),
         *EffectiveRoutes(backends, matching).routes(),
         *resources.routes(),

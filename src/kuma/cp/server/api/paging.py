@@ -42,13 +42,26 @@ def page_of(call: Call, items: Sequence[T]) -> Page:
     Raises:
         InvalidResource: size or offset is not a usable number.
     """
-    size, offset = _size(call.first("size")), _offset(call.first("offset"))
+    size, offset = part_of(call)
     end = offset + size
-    following = None
-    if end < len(items):
-        fields = [*((key, value) for key, value in call.query if key != "offset"), ("offset", str(end))]
-        following = f"{call.url}?{urlencode(sorted(fields, key=lambda field: field[0]))}"
-    return Page(len(items), items[offset:end], following)
+    return Page(len(items), items[offset:end], url_with(call, offset=end) if end < len(items) else None)
+
+
+def part_of(call: Call) -> tuple[int, int]:
+    """
+    Size and offset of the part that the call asks for.
+
+    Raises:
+        InvalidResource: one of them is not a usable number.
+    """
+    return _size(call.first("size")), _offset(call.first("offset"))
+
+
+def url_with(call: Call, **fields: int) -> str:
+    """The call's own URL with other values of some query parameters."""
+    kept = [(key, value) for key, value in call.query if key not in fields]
+    changed = [(key, str(value)) for key, value in fields.items()]
+    return f"{call.url}?{urlencode(sorted([*kept, *changed], key=lambda field: field[0]))}"
 
 
 def by_meta(call: Call) -> Callable[[str, Mapping[str, str]], bool]:

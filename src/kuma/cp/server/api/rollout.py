@@ -12,12 +12,12 @@ from kuma.core.units import parse_duration
 from kuma.cp.reconcile.rollout import Progress, Unfinished
 from kuma.cp.server.api.call import Call, json_reply
 from kuma.cp.server.api.ports import Backends
+from kuma.cp.server.api.revisions import revision_of
 from kuma.cp.server.api.routing import Route
 
 LONGEST_WAIT: Final = 5.0
 """Seconds; a client that wants to wait longer asks again."""
 _MOST_NAMED: Final = 100
-_LARGEST: Final = 2**63 - 1
 
 
 class RolloutRoutes:
@@ -30,14 +30,12 @@ class RolloutRoutes:
         yield Route("GET", "/_rollout/{revision}", self._progress, "Could not retrieve the rollout")
 
     async def _progress(self, call: Call) -> Response:
-        text = call.parameters["revision"]
-        if not text.isdecimal() or not text.isascii() or len(text) > len(str(_LARGEST)) or int(text) > _LARGEST:
-            raise BadRequest("bad request: a revision is a number, as in the kuma-revision header of a PUT")
+        revision = revision_of(call.parameters["revision"])
         try:
             wait = parse_duration(call.first("wait") or "0s").total_seconds()
         except ValueError as error:
             raise BadRequest(f"bad request: wait: {error}") from None
-        progress = await self._backends.rollouts.progress(int(text), min(max(wait, 0.0), LONGEST_WAIT))
+        progress = await self._backends.rollouts.progress(revision, min(max(wait, 0.0), LONGEST_WAIT))
         return json_reply(_shown(progress))
 
 
