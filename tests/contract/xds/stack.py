@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -454,8 +454,9 @@ class Prober:
     async def ended(self) -> None:
         """Wait until the control plane ends the stream."""
         async with asyncio.timeout(PATIENCE):
-            while await self._call.read() is not grpc.aio.EOF:
-                continue
+            with suppress(grpc.aio.AioRpcError):  # it ends without a status, which is an error to gRPC
+                while await self._call.read() is not grpc.aio.EOF:
+                    continue
 
     async def report(self, health: Mapping[str, int]) -> None:
         """Tell the health of clusters."""

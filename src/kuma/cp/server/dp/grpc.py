@@ -100,21 +100,29 @@ async def messages(exchange: Exchange) -> AsyncIterator[bytes]:
         BadRequest: a compressed message, which we never offer to read.
     """
     buffer = bytearray()
-    async for chunk in exchange:
-        if not chunk:
-            return  # once a connection is lost Granian gives empty chunks for ever; gRPC clients send none
-        buffer += chunk
-        while len(buffer) >= _HEADER.size:
-            compressed, length = _HEADER.unpack_from(buffer)
-            if compressed:
-                raise BadRequest("compressed gRPC messages are not supported")
-            if length > MAX_MESSAGE_BYTES:
-                raise TooLarge(f"a gRPC message of {length} bytes; at most {MAX_MESSAGE_BYTES} are accepted")
-            end = _HEADER.size + length
-            if len(buffer) < end:
-                break
-            yield bytes(memoryview(buffer)[_HEADER.size : end])
-            del buffer[:end]
+    try:
+        async for chunk in exchange:
+            if not chunk:
+                return  # once a connection is lost Granian gives empty chunks for ever; gRPC clients send none
+            buffer += chunk
+            while (length := _complete(buffer)) is not None:
+                end = _HEADER.size + length
+                yield bytes(memoryview(buffer)[_HEADER.size : end])
+                del buffer[:end]
+    finally:
+        del exchange  # see ``Response``: the client is told of the end when nobody could read on
+
+
+def _complete(buffer: bytearray) -> int | None:
+    """The length of the message at the beginning, None while it is not all there. Raises as ``messages``."""
+    if len(buffer) < _HEADER.size:
+        return None
+    compressed, length = _HEADER.unpack_from(buffer)
+    if compressed:
+        raise BadRequest("compressed gRPC messages are not supported")
+    if length > MAX_MESSAGE_BYTES:
+        raise TooLarge(f"a gRPC message of {length} bytes; at most {MAX_MESSAGE_BYTES} are accepted")
+    return int(length) if len(buffer) >= _HEADER.size + length else None
 
 
 class Response:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from google.protobuf.message import DecodeError
@@ -23,7 +23,7 @@ from kuma.core.xds.node import ProxyNode
 from kuma.core.xds.view import AdminView
 from kuma.cp.reconcile.credentials import Credentials
 from kuma.cp.reconcile.meshes import Meshes, MeshState
-from kuma.cp.reconcile.registration import Refused, Registration
+from kuma.cp.reconcile.registration import Registration
 from kuma.cp.server.dp import grpc
 from kuma.cp.server.dp.proxies import admin_view
 from kuma.cp.store.port import CONTROL_PLANE, Put, Store
@@ -100,7 +100,7 @@ class HdsServer:
             log.warning("health stream refused", address=scope.client, reason=str(error))
             grpc.refuse(exchange, grpc.UNAUTHENTICATED, f"authentication failed: {error}")
         except ExceptionGroup as errors:
-            _, unexpected = errors.split((MeshError, ProtocolClosed))
+            unexpected = errors.split((MeshError, ProtocolClosed))[1]
             if unexpected is not None:
                 raise unexpected from None
         finally:
@@ -117,14 +117,14 @@ class HdsServer:
     ) -> None:
         """Until either side ends, or ``ended``."""
         async with asyncio.TaskGroup() as group:
-            sending = self._send(watched, admin_view(node, b""), response)
-            helpers = (
-                group.create_task(sending, name=f"hds send {node.name}"),
-                group.create_task(_end(ended), name=f"hds end {node.name}"),
-            )
-            await self._receive(watched, incoming)
-            for helper in helpers:
-                helper.cancel()
+            tasks: list[asyncio.Task[Any]] = [
+                group.create_task(self._send(watched, admin_view(node, b""), response), name=f"hds send {node.name}"),
+                group.create_task(self._receive(watched, incoming), name=f"hds receive {node.name}"),
+                group.create_task(ended.wait(), name=f"hds end {node.name}"),
+            ]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
 
     async def _send(self, watched: _Watched, admin: AdminView | None, response: grpc.Response) -> None:
         sent = b""
@@ -186,12 +186,6 @@ def _look(watched: _Watched, state: MeshState | None) -> None:
     if proxy is not watched.proxy:
         watched.proxy = proxy
         watched.changed.set()
-
-
-async def _end(ended: asyncio.Event) -> None:
-    """Unwinds the stream when it is to end from this side."""
-    await ended.wait()
-    raise Refused("the token of the proxy is worth nothing any more")
 
 
 async def _present(watched: _Watched) -> Proxy:
