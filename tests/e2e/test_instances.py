@@ -76,6 +76,28 @@ def test_instance_joins_and_leaves_under_load_and_no_call_fails(lab):
     wait_until(lambda: not exists(lab, "backend-2", "moving"), "the second instance is forgotten")
 
 
+def test_a_short_drain_fails_no_call_either(lab):
+    """Callers are told at once, not when health is reported next: one second of draining is enough."""
+    lab.own_control_plane({"KUMA_DP_SERVER_HDS_INTERVAL": "1m"})
+    lab.mesh(documents.mesh("brisk"))
+    backend(lab, "backend-1", "brisk").start()
+    second = backend(lab, "backend-2", "brisk", drain="1s")
+    caller = lab.proxy("caller", mesh="brisk", calls=["backend"]).start()
+    port = caller.outbound("backend")
+    wait_until(lambda: clients.http1(port), "the first instance answers")
+
+    with Load(lambda: clients.http1(port), per_second=50) as load:
+        for _ in range(3):
+            second.start()
+            seen = load.answered_by("backend-2")
+            wait_until(lambda: load.answered_by("backend-2") > seen + 5, "it takes part", explain=load.story)  # noqa: B023
+            load.mark("it is asked to end")
+            assert second.drain() == 0
+            load.mark("it has ended")
+
+    load.assert_no_failure()
+
+
 def test_killed_proxy_is_shown_offline_and_then_removed(lab):
     """``kill -9`` of a proxy: Offline at once, gone after the delay; the other instance serves on."""
     lab.mesh(documents.mesh("loss"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -62,12 +63,39 @@ def test_drain_takes_its_time_and_says_so(lab: Lab):
     load.assert_no_failure()
 
 
+def test_drain_ends_early_when_nobody_is_left(lab: Lab):
+    """The drain time is a maximum: without a connection Envoy ends sooner, and an open connection keeps it."""
+    own = lab.own_control_plane()
+    started = time.monotonic()
+    wait_until(lambda: time.monotonic() > started + 30, "proxies of an earlier run would be back by now", seconds=40)
+    idle, busy = backend(lab, "idle", drain="60s"), backend(lab, "busy", drain="60s")
+
+    with socket.create_connection(("127.0.0.1", busy.inbounds[0].port)):
+        for proxy in (idle, busy):
+            proxy.begin_draining()
+        assert idle.program.wait(seconds=20) == 0
+        assert "no connection is left" in idle.program.log()
+        assert busy.program.running
+    assert busy.program.wait(seconds=20) == 0
+    assert own.program.running
+
+
+def test_proxy_that_never_joined_has_nothing_to_drain(lab: Lab):
+    """Its token is refused, so it listens nowhere: SIGTERM ends it at once."""
+    token = lab.control_plane.token("somebody-else", "default")
+    proxy = lab.proxy("not-let-in", token=token, drain="60s").launch()
+    proxy.program.wait_for_log("is different than in token")
+
+    assert proxy.drain(seconds=10) == 0
+    assert "nothing to drain" in proxy.program.log()
+
+
 def test_second_signal_ends_the_waiting(lab: Lab):
     """SIGTERM twice: the drain time is cut short."""
     proxy = backend(lab, "hurried", drain="60s")
 
     proxy.begin_draining()
-    proxy.program.wait_for_log("draining for 1m0s")
+    proxy.program.wait_for_log("draining for at most 1m0s")
     proxy.program.signal(signal.SIGTERM)
 
     assert proxy.program.wait(seconds=10) == 0

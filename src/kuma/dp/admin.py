@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 from kuma.core.errors import BadRequest, TooLarge
-from kuma.core.model.text import parse_document
+from kuma.core.model.text import parse_document, parse_json
 from kuma.dp.errors import JoinRefused
 from kuma.dp.http import Answer, HttpError, Peer, request
 
 log = logging.getLogger("kuma.dp.admin")
 
-_SECONDS = 2
+_SECONDS: Final = 2
+_STARTING: Final = (b"PRE_INITIALIZING", b"INITIALIZING")
+_COUNTERS: Final = quote(r"^listener\..*\.downstream_cx_(active|total)$", safe="")
+_NOT_FOR_USERS: Final = ("kuma:", "_kuma:", "system_", "probe:")
+"""Names of listeners by which operators and probes look at the proxy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,29 @@ class Admin:
             raise HttpError("this Envoy has no admin interface")
         return await request(self._peer, "GET", "/ready", timeout=_SECONDS)
 
+    async def is_starting(self) -> bool:
+        """Whether Envoy never had a configuration, so that it listens nowhere yet."""
+        try:
+            return (await self.ready()).body.startswith(_STARTING)
+        except HttpError:
+            return False
+
+    async def connections(self) -> tuple[int, int]:
+        """
+        How many connections are open to the listeners for users, and how many there ever were.
+
+        Raises:
+            HttpError: Envoy does not answer.
+        """
+        try:
+            listeners = set(_listeners(parse_json(await self._read("/listeners?format=json"))))
+            counted = parse_json(await self._read(f"/stats?format=json&filter={_COUNTERS}"))["stats"]
+            values = {stat["name"]: int(stat["value"]) for stat in counted if "name" in stat}
+        except (BadRequest, TooLarge, TypeError, ValueError, LookupError, AttributeError) as error:
+            raise HttpError("Envoy's answer is not understood") from error
+        is_open = sum(values.get(f"{name}.downstream_cx_active", 0) for name in listeners)
+        return is_open, sum(values.get(f"{name}.downstream_cx_total", 0) for name in listeners)
+
     async def fail_health_checks(self) -> None:
         """Tell everyone who asks that no new work is wanted."""
         await self._command("/healthcheck/fail")
@@ -74,6 +102,11 @@ class Admin:
     async def drain_inbound(self) -> None:
         """Let inbound connections end one by one, and go on living."""
         await self._command("/drain_listeners?inboundonly&graceful&skip_exit")
+
+    async def _read(self, path: str) -> bytes:
+        if self._peer is None:
+            raise HttpError("this Envoy has no admin interface")
+        return (await request(self._peer, "GET", path, timeout=_SECONDS)).body
 
     async def _command(self, path: str) -> None:
         if self._peer is None:
@@ -86,6 +119,15 @@ class Admin:
             return
         if answer.status != 200:
             log.warning("Envoy answered %s with %d", path, answer.status)
+
+
+def _listeners(answer: Any) -> Iterator[str]:
+    """The names under which Envoy counts for its listeners for users."""
+    for status in answer.get("listener_statuses", ()):
+        address = status.get("local_address", {}).get("socket_address")
+        if address and not status["name"].startswith(_NOT_FOR_USERS):
+            host = f"[{address['address']}]" if ":" in address["address"] else address["address"]
+            yield f"listener.{host}:{address['port_value']}".replace(":", "_")
 
 
 def _at(data: Any, *path: str) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 Tried again after a pause: no connection, an answer that is not final (5xx), and 404 without a text, which means that
 the Dataplane is not there yet. Final: any other 4xx, whose text goes to the user, and a control plane that cannot be
-verified. The token and the CA are read anew for every attempt.
+verified.
 
 What happens to the token afterwards is the control plane's choice. By default the bootstrap carries it, and this
 Envoy keeps that token for as long as it lives. With ``dpServer.authn.enableReloadableTokens`` the bootstrap carries
@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import ssl
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -23,18 +22,14 @@ from typing import Any, Final
 from kuma.core.errors import BadRequest, TooLarge
 from kuma.core.model.text import parse_json
 from kuma.core.units import format_duration
+from kuma.dp.control_plane import TRANSIENT, ControlPlane, shown
 from kuma.dp.errors import JoinRefused, JoinTimedOut
-from kuma.dp.http import Answer, HttpError, Peer, request
+from kuma.dp.http import Answer, HttpError
 from kuma.dp.settings import Settings
-from kuma.dp.token import ca_fingerprint, checked, read_token
-from kuma.dp.trust import Trust, establish, given_ca, refusal
 
 log = logging.getLogger("kuma.dp.join")
 
-_ANSWER_SECONDS: Final = 10
-_MAX_REASON: Final = 2000
-_TRANSIENT: Final = (408, 429)
-"""A server that is too busy refuses the moment, not the proxy."""
+_HEADERS: Final = {"accept": "application/json", "content-type": "application/json"}
 _WRONG_PORT: Final = "404: Page Not Found"
 
 
@@ -79,48 +74,28 @@ async def join(
 
 
 async def _attempt(settings: Settings, body: Mapping[str, Any]) -> Joined:
-    token = current_token(settings)
-    address = settings.control_plane
-    ca = given_ca(settings.ca_cert, settings.ca_cert_file)
-    trust = await establish(address, ca, ca_fingerprint(token) if token else "", skip_verify=settings.skip_verify)
-    full = dict(body) | {"caCert": trust.ca}
-    if token:
-        full["dataplaneToken"] = token
-    answer = await _post(settings, trust, json.dumps(full, ensure_ascii=False).encode())
-    log.debug("the control plane was verified by %s and answered %d", trust.origin, answer.status)
+    control_plane = await ControlPlane.reach(settings)
+    full = dict(body) | {"caCert": control_plane.trust.ca}
+    if control_plane.token:
+        full["dataplaneToken"] = control_plane.token
+    answer = await control_plane.post("/bootstrap", json.dumps(full, ensure_ascii=False).encode(), _HEADERS)
+    log.debug("the control plane was verified by %s and answered %d", control_plane.trust.origin, answer.status)
     if answer.status != 200:
         raise _judged(settings, answer)
     return _read(answer)
 
 
-def current_token(settings: Settings) -> str:
-    """The token as it is now; empty when none was given."""
-    if settings.token:
-        return checked(settings.token, "--dataplane-token")
-    return read_token(settings.token_path) if settings.token_path else ""
-
-
-async def _post(settings: Settings, trust: Trust, body: bytes) -> Answer:
-    address = settings.control_plane
-    headers = {"accept": "application/json", "content-type": "application/json"}
-    peer = Peer(address.host, address.port, trust.tls)
-    try:
-        return await request(peer, "POST", f"{address.path}/bootstrap", body, headers, _ANSWER_SECONDS)
-    except ssl.SSLCertVerificationError as error:
-        raise refusal(address, trust, error) from error
-
-
 def _judged(settings: Settings, answer: Answer) -> Exception:
     """A refusal for good, or for now."""
     address = settings.control_plane
-    text = "".join(c if c.isprintable() else " " for c in answer.body.decode(errors="replace")).strip()[:_MAX_REASON]
+    text = shown(answer)
     if answer.status == 404 and not text:
         return _NotYet(
             f"{address} knows no such Dataplane yet: apply it there, or give its definition by --dataplane-file"
         )
     if answer.status == 404 and text == _WRONG_PORT:
         return _NotYet(f"{address} is not a data plane server; its port is 5678 unless configured otherwise")
-    if 400 <= answer.status < 500 and answer.status not in _TRANSIENT:
+    if 400 <= answer.status < 500 and answer.status not in TRANSIENT:
         return JoinRefused(
             f"the control plane at {address} refuses this proxy ({answer.status}): {text or 'no reason'}"
         )

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from kuma.dp.admin import Admin, Bootstrap
+from kuma.dp.control_plane import current_token
 from kuma.dp.envoy import Envoy, EnvoyVersion, arguments, find, version
-from kuma.dp.join import Joined, current_token, join
+from kuma.dp.farewell import say_farewell
+from kuma.dp.join import Joined, join
 from kuma.dp.machine import has_ipv6
 from kuma.dp.proxy import Proxy, described
 from kuma.dp.readiness import Readiness
 from kuma.dp.request import request_body
 from kuma.dp.settings import Settings
-from kuma.dp.supervise import Orders, supervise
+from kuma.dp.supervise import Farewell, Orders, supervise
 from kuma.dp.token_file import watch
 from kuma.dp.workdir import work_dir, write_private
 
@@ -134,11 +136,15 @@ class _Life:
             async with asyncio.TaskGroup() as tasks:
                 token = "" if self.settings.token else self.settings.token_path
                 watcher = tasks.create_task(watch(token, deliver), name="token file")
-                code = await supervise(envoy, admin, self.orders, self.settings.drain_time, self.readiness.terminating)
+                code = await supervise(envoy, admin, self.orders, self.settings.drain_time, self._farewell)
                 watcher.cancel()
             return code
         finally:
             await envoy.kill()
+
+    @property
+    def _farewell(self) -> Farewell:
+        return Farewell(self.readiness.terminating, lambda: say_farewell(self.settings, self.proxy))
 
     def _deliver(self, token: str) -> None:
         write_private(self.token_copy, token.encode())

@@ -1,8 +1,9 @@
 """From a running Envoy to its end: signals, draining, and what the exit code says.
 
-SIGTERM or SIGINT: no new traffic is invited, open connections get the drain time, then Envoy ends and kuma-dp with
-it, exit code 0. A second signal ends the waiting. SIGUSR2: inbound connections drain and nothing ends; a SIGTERM
-after it ends at once. Envoy ending by itself ends kuma-dp, so that whatever started kuma-dp can start it again.
+SIGTERM or SIGINT: no new traffic is invited, open connections get the drain time at most (see ``drain``), then Envoy
+ends and kuma-dp with it, exit code 0. A second signal ends the waiting. SIGUSR2: inbound connections drain and nothing
+ends; a SIGTERM after it ends at once. Envoy ending by itself ends kuma-dp, so that whatever started kuma-dp can start
+it again.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
 
 from kuma.core.units import format_duration
+from kuma.dp.drain import Traffic, until_unused
 
 log = logging.getLogger("kuma.dp")
 
@@ -33,8 +36,11 @@ class EnvoyProcess(Protocol):
         """End it now."""
 
 
-class Drainable(Protocol):
+class Drainable(Traffic, Protocol):
     """Where draining is ordered."""
+
+    async def is_starting(self) -> bool:
+        """Whether it never listened anywhere."""
 
     async def fail_health_checks(self) -> None:
         """No new work is wanted."""
@@ -76,43 +82,74 @@ class Orders:
                 loop.remove_signal_handler(order)
 
 
-async def supervise(
-    envoy: EnvoyProcess, admin: Drainable, orders: Orders, drain_time: timedelta, announce_end: Callable[[], None]
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Farewell:
     """
-    Stay until Envoy has ended, by itself or by order; the exit code for kuma-dp.
+    How draining is made known: ``announce`` to those who ask whether this proxy is ready, ``tell`` the control plane.
 
-    ``announce_end`` is called when draining begins, before anyone waits.
+    ``tell`` is false where the control plane cannot be told.
     """
+
+    announce: Callable[[], None]
+    tell: Callable[[], Awaitable[bool]]
+
+
+async def supervise(
+    envoy: EnvoyProcess, admin: Drainable, orders: Orders, drain_time: timedelta, farewell: Farewell
+) -> int:
+    """Stay until Envoy has ended, by itself or by order; the exit code for kuma-dp."""
     async with asyncio.TaskGroup() as tasks:
         gone = tasks.create_task(envoy.ended(), name="envoy")
-        order = tasks.create_task(orders.next(), name="signals")
-        drained = False
+        helpers: list[asyncio.Task[None]] = []
         while True:
+            order = tasks.create_task(orders.next(), name="signals")
             await asyncio.wait({gone, order}, return_when=asyncio.FIRST_COMPLETED)
             if gone.done():
                 order.cancel()
-                return _explained(gone.result())
+                break
             if order.result() in _ENDING:
+                farewell.announce()
+                if not helpers:
+                    await _drain(order.result(), gone, admin, orders, drain_time, farewell)
                 break
             log.info("SIGUSR2: draining inbound connections; Envoy stays")
-            drained = True
             await admin.drain_inbound()
-            order = tasks.create_task(orders.next(), name="signals")
-        announce_end()
-        if not drained:
-            log.info(
-                "%s: draining for %s; a second signal ends it now", order.result().name, format_duration(drain_time)
-            )
-            await admin.fail_health_checks()
-            again = tasks.create_task(_second(orders), name="second signal")
-            await asyncio.wait({gone, again}, timeout=drain_time.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
-            again.cancel()
+            helpers = helpers or [tasks.create_task(_tell(farewell), name="farewell")]
+        for helper in helpers:
+            helper.cancel()
         if gone.done():
             return _explained(gone.result())
         await envoy.kill()
         log.info("Envoy ended; bye")
         return 0
+
+
+async def _drain(
+    order: signal.Signals,
+    gone: asyncio.Task[int],
+    admin: Drainable,
+    orders: Orders,
+    drain_time: timedelta,
+    farewell: Farewell,
+) -> None:
+    """Until Envoy may be ended, or has."""
+    if await admin.is_starting():
+        log.info("%s: Envoy never had a configuration, there is nothing to drain", order.name)
+        return
+    log.info("%s: draining for at most %s; a second signal ends it now", order.name, format_duration(drain_time))
+    await admin.fail_health_checks()
+    async with asyncio.TaskGroup() as tasks:
+        ends = {
+            tasks.create_task(_second(orders), name="second signal"),
+            tasks.create_task(until_unused(admin, farewell.tell), name="unused"),
+        }
+        await asyncio.wait({gone, *ends}, timeout=drain_time.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
+        for task in ends:
+            task.cancel()
+
+
+async def _tell(farewell: Farewell) -> None:
+    await farewell.tell()
 
 
 async def _second(orders: Orders) -> None:

@@ -74,6 +74,8 @@ class ControlPlane:
     ) -> None:
         self.respond = respond
         self.requests: list[dict] = []
+        self.farewell: Callable[[str, str], Answer] = lambda _node, _token: (404, b"404: Page Not Found")
+        """What a draining proxy is answered; Kuma's own control plane does not know the path."""
         self.bytes_received = 0
         control_plane = self
 
@@ -83,16 +85,20 @@ class ControlPlane:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 control_plane.bytes_received += len(body)
-                request = json.loads(body)
-                control_plane.requests.append(request)
-                status, answer = (
-                    control_plane.respond(request) if self.path == "/bootstrap" else (404, b"404: Page Not Found")
-                )
+                status, answer = self._answer(body)
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
+
+            def _answer(self, body: bytes) -> Answer:
+                if self.path == "/drain":
+                    return control_plane.farewell(body.decode(), self.headers.get("authorization", ""))
+                if self.path != "/bootstrap":
+                    return 404, b"404: Page Not Found"
+                control_plane.requests.append(json.loads(body))
+                return control_plane.respond(control_plane.requests[-1])
 
             def log_message(self, *_: object) -> None:
                 pass

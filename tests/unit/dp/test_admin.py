@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
+from contextlib import asynccontextmanager
 
 import pytest
 
 from kuma.dp.admin import Admin, Bootstrap
 from kuma.dp.errors import JoinRefused
-from kuma.dp.http import Peer
+from kuma.dp.http import HttpError, Peer
 from tests.unit.dp.control_plane import finished
 
 
@@ -37,6 +39,70 @@ def test_other_texts_are_refused(text):
     """A control plane that sends nonsense is told of, not crashed on."""
     with pytest.raises(JoinRefused):
         Bootstrap.read(text)
+
+
+@asynccontextmanager
+async def _envoy(answers):
+    """An admin interface that knows some paths."""
+
+    async def serve(reader, writer):
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode().partition("?")[0]
+        body = json.dumps(answers[path]) if isinstance(answers[path], dict) else answers[path]
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        await finished(writer)
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/admin.sock"
+        async with await asyncio.start_unix_server(serve, path):
+            yield Admin(Peer(unix_socket=path))
+
+
+def _listener(name, address, port):
+    return {"name": name, "local_address": {"socket_address": {"address": address, "port_value": port}}}
+
+
+async def test_connections_of_users_are_counted():
+    """Over all listeners, IPv4 and IPv6; those by which operators look at the proxy do not count."""
+    listeners = [
+        _listener("inbound:10.0.0.1:80", "10.0.0.1", 80),
+        _listener("outbound:[::1]:81", "::1", 81),
+        _listener("kuma:envoy:admin", "10.0.0.1", 9901),
+        {"name": "_kuma:dynamicconfig", "local_address": {"pipe": {"path": "/x"}}},
+    ]
+    values = {
+        "listener.10.0.0.1_80.downstream_cx_active": 1,
+        "listener.10.0.0.1_80.downstream_cx_total": 5,
+        "listener.10.0.0.1_80.worker_0.downstream_cx_active": 1,
+        "listener.[__1]_81.downstream_cx_active": 2,
+        "listener.[__1]_81.downstream_cx_total": 7,
+        "listener.10.0.0.1_9901.downstream_cx_active": 100,
+        "listener.admin.downstream_cx_active": 100,
+    }
+    stats = [{"name": name, "value": value} for name, value in values.items()]
+    answers = {"/listeners": {"listener_statuses": listeners}, "/stats": {"stats": [*stats, {"histograms": {}}]}}
+    async with _envoy(answers) as admin:
+        assert await admin.connections() == (3, 12)
+
+
+@pytest.mark.parametrize("answer", ["", "[", "[]", '{"stats": 1}', '{"listener_statuses": [1]}'])
+async def test_counts_that_make_no_sense_are_no_zero(answer):
+    """Else a busy proxy would be taken for idle."""
+    async with _envoy({"/listeners": answer, "/stats": answer}) as admin:
+        with pytest.raises(HttpError):
+            await admin.connections()
+    with pytest.raises(HttpError):
+        await Admin(None).connections()
+
+
+@pytest.mark.parametrize(
+    "state, starting",
+    [("PRE_INITIALIZING\n", True), ("INITIALIZING\n", True), ("LIVE\n", False), ("DRAINING\n", False)],
+)
+async def test_envoy_starts_until_it_has_a_configuration(state, starting):
+    """Until then it listens nowhere."""
+    async with _envoy({"/ready": state}) as admin:
+        assert await admin.is_starting() == starting
+    assert not await admin.is_starting()
 
 
 async def test_commands_go_to_envoy_and_their_failure_stops_nothing(caplog):

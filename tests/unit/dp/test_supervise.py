@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from kuma.dp.supervise import Orders, supervise
+from kuma.dp.supervise import Farewell, Orders, supervise
 
 LONG = timedelta(hours=1)
 
@@ -17,6 +17,9 @@ class _World:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.orders = Orders()
+        self.starting = False
+        self.all_know = False
+        self.open = 0
         self._news = asyncio.Condition()
         self._end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -31,6 +34,16 @@ class _World:
         await self._happened("killed")
         self.end(-signal.SIGKILL)
 
+    async def is_starting(self) -> bool:
+        return self.starting
+
+    async def connections(self) -> tuple[int, int]:
+        return self.open, self.open
+
+    async def tell(self) -> bool:
+        await self._happened("told")
+        return self.all_know
+
     async def fail_health_checks(self) -> None:
         await self._happened("health checks fail")
 
@@ -38,9 +51,8 @@ class _World:
         await self._happened("inbound drains")
 
     def supervised(self, drain_time=LONG):
-        return asyncio.create_task(
-            supervise(self, self, self.orders, drain_time, lambda: self.events.append("not ready"))
-        )
+        farewell = Farewell(lambda: self.events.append("not ready"), self.tell)
+        return asyncio.create_task(supervise(self, self, self.orders, drain_time, farewell))
 
     async def until(self, event: str) -> None:
         async with asyncio.timeout(5), self._news:
@@ -53,12 +65,32 @@ class _World:
 
 
 async def test_sigterm_drains_and_then_ends_envoy():
-    """Readiness first, then health checks, then the drain time, then the end; exit code 0."""
+    """Readiness first, then health checks, then the control plane, then the drain time, then the end; exit code 0."""
     world = _World()
     world.orders.add(signal.SIGTERM)
 
     assert await world.supervised(timedelta(milliseconds=10)) == 0
-    assert world.events == ["not ready", "health checks fail", "killed"]
+    assert world.events == ["not ready", "health checks fail", "told", "killed"]
+
+
+async def test_draining_ends_early_when_nobody_uses_the_proxy():
+    """The drain time is a maximum."""
+    world = _World()
+    world.all_know = True
+    world.orders.add(signal.SIGTERM)
+
+    assert await asyncio.wait_for(world.supervised(), 20) == 0
+    assert world.events[-1] == "killed"
+
+
+async def test_an_envoy_that_never_listened_has_nothing_to_drain():
+    """Its token was refused, for instance."""
+    world = _World()
+    world.starting = True
+    world.orders.add(signal.SIGTERM)
+
+    assert await asyncio.wait_for(world.supervised(), 5) == 0
+    assert world.events == ["not ready", "killed"]
 
 
 async def test_a_second_signal_ends_the_waiting():
@@ -79,12 +111,12 @@ async def test_sigusr2_drains_without_ending():
     world = _World()
     task = world.supervised()
     world.orders.add(signal.SIGUSR2)
-    await world.until("inbound drains")
+    await world.until("told")
     assert not task.done()
     world.orders.add(signal.SIGTERM)
 
     assert await asyncio.wait_for(task, 5) == 0
-    assert world.events == ["inbound drains", "not ready", "killed"]
+    assert world.events == ["inbound drains", "told", "not ready", "killed"]
 
 
 @pytest.mark.parametrize("code, expected", [(0, 0), (1, 1), (-11, 139), (-9, 137)])
