@@ -46,7 +46,7 @@ from kuma.cp.reconcile.registration import Registration
 from kuma.cp.reconcile.rollout import Rollouts
 from kuma.cp.reconcile.streams import Streams
 from kuma.cp.resources import Resources
-from kuma.cp.resources.defaults import Wishes, cluster_id, create_defaults
+from kuma.cp.resources.defaults import ADMIN_TOKEN, Wishes, cluster_id, create_defaults
 from kuma.cp.server.api import rest_api
 from kuma.cp.server.api.ports import Backends, Instance
 from kuma.cp.server.diagnostics import Diagnostics, LogLevels
@@ -68,6 +68,7 @@ from kuma.cp.tokens.verifier import TokenVerifier, Trust
 _STOP_WITHIN: Final = timedelta(seconds=3)
 _TRIM_EVERY: Final = timedelta(minutes=10)
 _LAG_PROBE_SECONDS: Final = 0.5
+_PRINT_DATA: Final = "jq -r .data | base64 -d"
 _GC_THRESHOLD: Final = 50_000
 
 log = structlog.get_logger("kuma-cp")
@@ -234,7 +235,7 @@ class _ControlPlane:
             servers = await self._listen(config, api, diagnostics)
             _settle_memory()
             self._ready = True
-            self._greet(config, security)
+            self._greet(config, security, with_admin_token=await self._store.find(ADMIN_TOKEN) is not None)
             await stop.wait()
             log.info("stopping")
             self._ready = False
@@ -380,7 +381,7 @@ class _ControlPlane:
             except StoreUnavailable as error:
                 log.warning("the change log is trimmed later", reason=str(error))
 
-    def _greet(self, config: Config, security: _Security) -> None:
+    def _greet(self, config: Config, security: _Security, *, with_admin_token: bool) -> None:
         api = config.api_server
         log.info(
             "ready",
@@ -389,20 +390,23 @@ class _ControlPlane:
             mode="standalone" if config.is_standalone else config.mode,
             store=config.store.type,
             work_dir=config.general.work_dir,
-            api=f"http://localhost:{api.http.port}" if api.http.enabled else f"https://localhost:{api.https.port}",
+            api=_local_url(config),
             dp_server=f"https://localhost:{config.dp_server.port}",
             ca_fingerprint=security.tls.fingerprint,
         )
-        if api.authn.type == "tokens" and api.authn.tokens.bootstrap_admin_token and api.http.enabled:
-            where = f"http://localhost:{api.http.port}/global-secrets/admin-user-token"
-            log.info(
-                "the admin user token can be read from this host",
-                command=f"curl -s {where} | jq -r .data | base64 -d",
-            )
+        if with_admin_token and api.authn.type == "tokens" and api.authn.localhost_is_admin:
+            curl = "curl -s" if api.http.enabled else "curl -sk"
+            where = f"{_local_url(config)}{api.base_path.rstrip('/')}/global-secrets/admin-user-token"
+            log.info("the admin user token can be read from this host", command=f"{curl} {where} | {_PRINT_DATA}")
         if _static_access(config).writes_are_open and not _is_loopback(api.http.interface, api.https.interface):
             log.warning(
                 "anyone who reaches the API may change resources; to close it set "
                 "KUMA_ACCESS_STATIC_WRITE_RESOURCES_GROUPS=mesh-system:admin"
+            )
+        if config.dp_server.authn.dp_proxy.type == "none":
+            log.warning(
+                "whoever reaches the data plane port may join as any proxy, and gets that proxy's certificates; to ask "
+                "for tokens again unset KUMA_DP_SERVER_AUTHN_DP_PROXY_TYPE"
             )
 
 
@@ -463,6 +467,12 @@ def _static_access(config: Config) -> StaticAccess:
             for name in StaticAccess.__dataclass_fields__
         }
     )
+
+
+def _local_url(config: Config) -> str:
+    """Where the API is for someone on this host."""
+    api = config.api_server
+    return f"http://localhost:{api.http.port}" if api.http.enabled else f"https://localhost:{api.https.port}"
 
 
 def _is_loopback(*interfaces: str) -> bool:

@@ -15,7 +15,7 @@ from kuma.core.errors import ConfigInvalid
 from kuma.core.units import is_hostname, is_ip
 from kuma.cp.config.sections.general import TlsLimits, TlsServer
 from kuma.cp.config.sections.store import PostgresStore
-from kuma.cp.config.sections.tokens import MeshedPublicKey, PublicKey
+from kuma.cp.config.sections.tokens import PublicKey
 from kuma.cp.config.tls import openssl_ciphers, tls_rules, tls_version
 from kuma.cp.config.tree import GLOBAL, KUBERNETES, STANDALONE, UNIVERSAL, ZONE, Config
 from kuma.cp.config.validate_kubernetes import kubernetes_faults
@@ -191,8 +191,9 @@ def _dp_server(config: Config) -> Iterator[str]:
     if server.read_header_timeout < _NEVER:
         yield "ReadHeaderTimeout cannot be negative"
     dp_proxy, zone_proxy = server.authn.dp_proxy, server.authn.zone_proxy
-    yield from _one_of("Authn.DpProxy.Type", dp_proxy.type, ("", "dpToken", "serviceAccountToken", "none"))
-    yield from _one_of("Authn.ZoneProxy.Type", zone_proxy.type, ("", "zoneToken", "serviceAccountToken", "none"))
+    accounts = ("serviceAccountToken",) if config.on_kubernetes else ()  # elsewhere nobody could check them
+    yield from _one_of("Authn.DpProxy.Type", dp_proxy.type, ("", "dpToken", *accounts, "none"))
+    yield from _one_of("Authn.ZoneProxy.Type", zone_proxy.type, ("", "zoneToken", *accounts, "none"))
     yield from _public_keys("Authn.DpProxy.DpToken", dp_proxy.dp_token.validator.public_keys)
     yield from _public_keys("Authn.ZoneProxy.ZoneToken", zone_proxy.zone_token.validator.public_keys)
     hds = server.hds
@@ -274,8 +275,6 @@ def _public_keys(where: str, keys: tuple[PublicKey, ...]) -> Iterator[str]:
             yield f"{here}: .KID is required"
         if bool(key.key) == bool(key.key_file):
             yield f"{here}: exactly one of .Key and .KeyFile has to be set"
-        if isinstance(key, MeshedPublicKey) and not key.mesh:
-            yield f"{here}: .Mesh is required"
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:

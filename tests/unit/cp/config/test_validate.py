@@ -24,6 +24,14 @@ CLUSTER = {"KUMA_ENVIRONMENT": "kubernetes", "KUMA_RUNTIME_KUBERNETES_ADMISSION_
         ({"KUMA_GENERAL_TLS_CIPHER_SUITES": "TLS_MADE_UP"}, "unsupported cipher suite 'TLS_MADE_UP'"),
         ({"KUMA_DP_SERVER_GRACEFUL_SHUTDOWN_TIMEOUT": "0s"}, "GracefulShutdownTimeout must be greater than 0"),
         ({"KUMA_DP_SERVER_AUTHN_DP_PROXY_TYPE": "x"}, "Authn.DpProxy.Type 'x' is unknown"),
+        (
+            {"KUMA_DP_SERVER_AUTHN_DP_PROXY_TYPE": "serviceAccountToken"},
+            "Authn.DpProxy.Type 'serviceAccountToken' is unknown, should be one of dpToken, none",
+        ),
+        (
+            {"KUMA_DP_SERVER_AUTHN_ZONE_PROXY_TYPE": "serviceAccountToken"},
+            "Authn.ZoneProxy.Type 'serviceAccountToken' is unknown, should be one of zoneToken, none",
+        ),
         ({"KUMA_API_SERVER_AUTHN_TYPE": "x"}, "ApiServer validation failed: Authn.Type 'x' is unknown"),
         ({"KUMA_API_SERVER_BASE_PATH": "x"}, "BasePath 'x' has to start with /"),
         ({"KUMA_API_SERVER_ROOT_URL": "x"}, "RootUrl is not a valid url"),
@@ -86,7 +94,6 @@ def test_settings_of_a_store_that_is_not_used_are_not_judged():
         ("{key: x}", ".KID is required"),
         ("{kid: 1}", "exactly one of .Key and .KeyFile has to be set"),
         ("{kid: 1, key: x, keyFile: y}", "exactly one of .Key and .KeyFile has to be set"),
-        ("{kid: 1, key: x}", ".Mesh is required"),
     ],
 )
 def test_incomplete_public_keys_are_named(tmp_path: Path, key: str, complaint: str):

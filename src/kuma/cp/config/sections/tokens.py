@@ -14,7 +14,7 @@ class PublicKey(Section):
 
 
 class MeshedPublicKey(PublicKey):
-    """The same for tokens of one mesh."""
+    """The same for tokens of one mesh; without a mesh, of all."""
 
     mesh: str = setting("")
 
