@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -18,11 +17,9 @@ from kuma.core.errors import InvalidResource, Violation
 from kuma.core.identity import secret_data
 from kuma.core.identity.spiffe import trust_domain
 from kuma.core.model.resource import Key
+from kuma.core.resources.mesh.backends import RSA_BITS
 from kuma.cp.ca.authority import ROOT_LIFETIME, Pair, new_root
 from kuma.cp.store.port import Put, Reader
-
-RSA_BITS: Final = (2048, 8192)
-"""Least and most: fewer are refused by today's TLS libraries, more take minutes to find."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +33,9 @@ class BuiltinBackend:
 
 def validate_builtin(backend: BuiltinBackend) -> Iterator[Violation]:
     """What is wrong with the backend, as paths below it."""
-    least, most = RSA_BITS
-    if backend.rsa_bits is not None and not least <= backend.rsa_bits <= most:
-        yield Violation("conf.caCert.RSAbits", f"has to be between {least} and {most}; leave it out for a P-256 key")
+    if backend.rsa_bits is not None and backend.rsa_bits not in RSA_BITS:
+        reason = f"has to be between {RSA_BITS[0]} and {RSA_BITS[-1]}; leave it out for a P-256 key"
+        yield Violation("conf.caCert.RSAbits", reason)
     if backend.root_lifetime <= timedelta(0):
         yield Violation("conf.caCert.expiration", "has to be greater than 0")
 

@@ -114,7 +114,7 @@ async def test_a_lost_root_is_made_anew_by_applying_the_mesh_again(user):
         (
             {"name": "a", "type": "builtin", "conf": {"caCert": {"RSAbits": 1024}}},
             "mtls.backends[0].conf.caCert.RSAbits",
-            "has to be between 2048 and 8192",
+            "has to be between 2048 and 4096",
         ),
         (
             {"name": "a", "type": "builtin", "conf": {"caCert": {"expiration": "10 years"}}},

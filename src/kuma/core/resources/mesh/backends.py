@@ -22,7 +22,8 @@ CA_TYPES: Final = (BUILTIN, PROVIDED)
 
 DEFAULT_CERTIFICATE_LIFETIME: Final = timedelta(hours=24)
 DEFAULT_CA_LIFETIME: Final = timedelta(days=3650)
-DEFAULT_RSA_BITS: Final = 2048
+RSA_BITS: Final = range(2048, 4097)
+"""Fewer are refused by today's TLS libraries; finding a key of more takes longer than whoever asked for it waits."""
 
 _LIFETIME: Final = re.compile(r"([0-9]{1,15})(ms|[ywdhms])")
 _UNITS: Final = {
@@ -49,10 +50,6 @@ class BuiltinConf(LegacySpec):
     """``conf`` of an authority that the control plane runs itself."""
 
     ca_cert: CaCert | None = None
-
-    @property
-    def rsa_bits(self) -> int:
-        return (self.ca_cert.rsa_bits if self.ca_cert else None) or DEFAULT_RSA_BITS
 
     @property
     def ca_lifetime(self) -> timedelta:

@@ -14,6 +14,7 @@ from kuma.core.resources import _rules, prometheus
 from kuma.core.resources.mesh.backends import (
     BUILTIN,
     CA_TYPES,
+    RSA_BITS,
     DataSource,
     FileLog,
     Zipkin,
@@ -36,8 +37,8 @@ from kuma.core.resources.mesh.spec import (
 )
 
 MAX_NAME: Final = 63
-RSA_BITS: Final = range(1024, 8193)
-"""Less is refused by the cryptography in use; more takes minutes to generate."""
+MAX_BACKENDS: Final = 16
+"""Each needs a key that is made while its user waits; two are enough to change a CA."""
 
 _API_VERSIONS: Final = ("httpJsonV1", "httpJson", "httpProto")
 
@@ -70,6 +71,8 @@ def warnings(resource: Resource[Mesh]) -> Iterator[str]:
 
 
 def _mtls(mtls: Mtls) -> Iterator[Violation]:
+    if len(mtls.backends) > MAX_BACKENDS:
+        yield Violation("mtls.backends", f"cannot have more than {MAX_BACKENDS} backends")
     yield from _rules.unique_names("mtls.backends", (backend.name for backend in mtls.backends))
     for index, backend in enumerate(mtls.backends):
         yield from _ca_backend(backend, f"mtls.backends[{index}]", skip_conf=mtls.skip_validation)
@@ -106,9 +109,7 @@ def _builtin(backend: CaBackend, field: str) -> Iterator[Violation]:
         return
     yield from _lifetime(f"{field}.conf.caCert.expiration", ca_cert.expiration)
     if ca_cert.rsa_bits and ca_cert.rsa_bits not in RSA_BITS:
-        yield Violation(
-            f"{field}.conf.caCert.rsaBits", f"must be in inclusive range [{RSA_BITS.start}, {RSA_BITS.stop - 1}]"
-        )
+        yield Violation(f"{field}.conf.caCert.rsaBits", f"must be in inclusive range [{RSA_BITS[0]}, {RSA_BITS[-1]}]")
 
 
 def _provided(backend: CaBackend, field: str) -> Iterator[Violation]:

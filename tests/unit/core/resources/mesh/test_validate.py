@@ -70,6 +70,10 @@ def test_the_registry_finds_this_definition():
             [("mtls.backends[1].name", '"a" name is already used for another backend')],
         ),
         (
+            {"mtls": {"backends": [{"name": f"ca-{number}", "type": "builtin"} for number in range(17)]}},
+            [("mtls.backends", "cannot have more than 16 backends")],
+        ),
+        (
             {"mtls": {"enabledBackend": "x"}},
             [("mtls.enabledBackend", "has to be set to one of the backends in the mesh")],
         ),
@@ -84,7 +88,11 @@ def test_the_registry_finds_this_definition():
         ),
         (
             ca(conf={"caCert": {"rsaBits": 512}}),
-            [("mtls.backends[0].conf.caCert.rsaBits", "must be in inclusive range [1024, 8192]")],
+            [("mtls.backends[0].conf.caCert.rsaBits", "must be in inclusive range [2048, 4096]")],
+        ),
+        (
+            ca(conf={"caCert": {"rsaBits": 8192}}),
+            [("mtls.backends[0].conf.caCert.rsaBits", "must be in inclusive range [2048, 4096]")],
         ),
         (
             ca(conf={"caCert": {"rsaBits": "many"}}),
