@@ -16,9 +16,8 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, Self
 
 from kuma.core.errors import ConfigInvalid
 
@@ -32,6 +31,14 @@ MAX_WAITING_BYTES: Final = 2 * 1024 * 1024
 _CHUNK: Final = 64 * 1024
 _MODE: Final = 0o600
 """Envoy runs as we do; nobody else may let us call servers."""
+
+
+class Connect(Protocol):
+    """Opens a connection, as ``asyncio.open_connection`` does."""
+
+    async def __call__(
+        self, host: str, port: int, *, limit: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]: ...
 
 
 class LineInvalid(ValueError):
@@ -82,6 +89,13 @@ def _address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def _told(error: BaseException) -> str:
+    """The kind of a fault, those inside a group by themselves; its text might quote a message."""
+    if isinstance(error, BaseExceptionGroup):
+        return ", ".join(map(_told, error.exceptions))
+    return type(error).__name__
+
+
 class Lines:
     """Cuts a stream of bytes into lines; one that is too long is skipped to its end."""
 
@@ -109,8 +123,9 @@ class Lines:
 class _Server:
     """The way to one server: lines that wait, and a connection that is made when there is something to send."""
 
-    def __init__(self, host: str, port: int, *, pause: float, patience: float) -> None:
+    def __init__(self, host: str, port: int, *, pause: float, patience: float, connect: Connect) -> None:
         self._host, self._port = host, port
+        self._connect = connect
         self._name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._pause, self._patience = pause, patience
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
@@ -136,7 +151,7 @@ class _Server:
                 self._waiting_bytes -= len(message)
                 try:
                     await self._send(message)
-                except (OSError, TimeoutError) as error:
+                except (OSError, ValueError) as error:  # a name may be none that can be looked up: a ValueError
                     self._failed(error)
                     await asyncio.sleep(self._pause)
                 else:
@@ -149,15 +164,15 @@ class _Server:
             self._close()  # the server went away while nothing was to be said
         async with asyncio.timeout(self._patience):
             if self._writer is None:
-                self._reader, self._writer = await asyncio.open_connection(self._host, self._port, limit=_CHUNK)
+                self._reader, self._writer = await self._connect(self._host, self._port, limit=_CHUNK)
             self._writer.write(message)
             await self._writer.drain()
 
-    def _failed(self, error: OSError) -> None:
+    def _failed(self, error: OSError | ValueError) -> None:
         self._close()
         self._dropped += 1
         if not self._failing:
-            reason = error.strerror or str(error) or "no answer in time"
+            reason = getattr(error, "strerror", None) or str(error) or "no answer in time"
             log.warning("access log: cannot send to %s: %s; lines are dropped until it answers", self._name, reason)
         self._failing = True
 
@@ -175,18 +190,22 @@ class _Server:
 
 class AccessLogStreamer:
     """
-    Takes lines from a FIFO and sends them on.
+    Takes lines from a FIFO and sends them on; a context, in which the FIFO is there.
 
+    It has a reader for as long as the context lasts: Envoy opens it on its main thread, and would wait there for one.
     ``pause`` is how long a server is left alone after a failure, ``patience`` how long it may take to answer.
     """
 
-    def __init__(self, path: Path, *, pause: float = 1.0, patience: float = 5.0) -> None:
+    def __init__(
+        self, path: Path, *, pause: float = 1.0, patience: float = 5.0, connect: Connect = asyncio.open_connection
+    ) -> None:
         self._path = path
-        self._pause, self._patience = pause, patience
+        self._pause, self._patience, self._connect = pause, patience, connect
+        self._fifo = -1
         self._servers: dict[tuple[str, int], _Server] = {}
         self._complained: set[str] = set()
 
-    def create(self) -> None:
+    def __enter__(self) -> Self:
         """
         Make the FIFO anew, before Envoy starts: Envoy would make a file in its place, which nobody reads.
 
@@ -196,31 +215,34 @@ class AccessLogStreamer:
         try:
             self._path.unlink(missing_ok=True)
             os.mkfifo(self._path, _MODE)
+            # Open for writing too: the last writer leaving, an Envoy that restarts, is then no end of the stream.
+            self._fifo = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise ConfigInvalid(
                 f"cannot make the FIFO for access logs, {self._path}: {error.strerror}; choose another --work-dir"
             ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fifo)
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     async def run(self) -> None:
-        """
-        Send lines on, until cancelled. Then the FIFO is gone.
-
-        Raises:
-            OSError: the FIFO cannot be opened; it can be created and run again.
-        """
-        try:
-            # Open for writing too: the last writer leaving, an Envoy that restarts, is then no end of the stream.
-            with os.fdopen(os.open(self._path, os.O_RDWR | os.O_NONBLOCK), "rb", buffering=0) as fifo:
-                await self._read(fifo)
-        finally:
+        """Send lines on, until cancelled. A fault costs what waited, not the proxy."""
+        while True:
+            try:
+                await self._read()
+            except Exception as error:  # traffic and its proxy go on without logs
+                log.error("access log: stopped by %s; it begins again, what waited is lost", _told(error))
+                log.debug("where it happened:", exc_info=error)
             self._servers.clear()
-            with suppress(OSError):
-                self._path.unlink(missing_ok=True)
+            await asyncio.sleep(self._pause)
 
-    async def _read(self, fifo: FileIO) -> None:
+    async def _read(self) -> None:
         reader = asyncio.StreamReader(limit=_CHUNK)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), fifo
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(self._fifo), "rb", buffering=0)
         )
         lines = Lines()
         try:
@@ -245,9 +267,12 @@ class AccessLogStreamer:
             if len(self._servers) >= MAX_ADDRESSES:
                 self._complain(f"a line for one server more than {MAX_ADDRESSES}")
                 return
-            server = self._servers[key] = _Server(*key, pause=self._pause, patience=self._patience)
+            server = self._servers[key] = self._server(*key)
             tasks.create_task(server.deliver(), name=f"access log to port {line.port}")
         server.add(line.message)
+
+    def _server(self, host: str, port: int) -> _Server:
+        return _Server(host, port, pause=self._pause, patience=self._patience, connect=self._connect)
 
     def _complain(self, what: str) -> None:
         """Say once what kind of line is dropped."""

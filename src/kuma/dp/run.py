@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kuma.core.xds.sockets import access_log_pipe
+from kuma.dp.access_log import AccessLogStreamer
 from kuma.dp.admin import Admin, Bootstrap
 from kuma.dp.control_plane import current_token
 from kuma.dp.envoy import Envoy, EnvoyVersion, arguments, find, version
@@ -82,7 +84,8 @@ class _Life:
         if prepared is None:
             log.info("asked to end before Envoy was started")
             return 0
-        return await self._with_envoy(prepared)
+        with AccessLogStreamer(Path(access_log_pipe(str(self.directory), self.proxy.name, self.proxy.mesh))) as logs:
+            return await self._with_envoy(prepared, logs)
 
     @property
     def token_copy(self) -> Path:
@@ -116,7 +119,7 @@ class _Life:
         joined = await join(self.settings, body)
         return _Prepared(binary, envoy, joined, Bootstrap.read(joined.bootstrap))
 
-    async def _with_envoy(self, prepared: _Prepared) -> int:
+    async def _with_envoy(self, prepared: _Prepared, logs: AccessLogStreamer) -> int:
         config = self.directory / "bootstrap.yaml"
         write_private(config, prepared.joined.bootstrap)
         deliver = self._deliver if prepared.bootstrap.token_is_reloaded else None
@@ -136,8 +139,10 @@ class _Life:
             async with asyncio.TaskGroup() as tasks:
                 token = "" if self.settings.token else self.settings.token_path
                 watcher = tasks.create_task(watch(token, deliver), name="token file")
+                streamer = tasks.create_task(logs.run(), name="access log")
                 code = await supervise(envoy, admin, self.orders, self.settings.drain_time, self._farewell)
                 watcher.cancel()
+                streamer.cancel()
             return code
         finally:
             await envoy.kill()

@@ -61,22 +61,21 @@ async def server():
 @asynccontextmanager
 async def _streaming(path, **options):
     """The streamer at work, and a way to write lines as Envoy does."""
-    streamer = AccessLogStreamer(path, pause=0.01, **options)
-    streamer.create()
-    task = asyncio.create_task(streamer.run())
-    await asyncio.sleep(0)
-    fifo = os.open(path, os.O_RDWR)
+    with AccessLogStreamer(path, pause=0.01, **options) as streamer:
+        fifo = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # refused, were nobody reading yet
+        os.set_blocking(fifo, True)
+        task = asyncio.create_task(streamer.run())
 
-    async def write(*lines):
-        for line in lines:
-            await asyncio.to_thread(os.write, fifo, line)
+        async def write(*lines):
+            for line in lines:
+                await asyncio.to_thread(os.write, fifo, line)
 
-    try:
-        yield write
-    finally:
-        os.close(fifo)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        try:
+            yield write
+        finally:
+            os.close(fifo)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def _line(port, message):
@@ -152,8 +151,8 @@ async def test_the_fifo_is_ours_alone_and_gone_at_the_end(tmp_path):
 
 def test_a_fifo_that_cannot_be_made_stops_the_start(tmp_path):
     """The reason names the path and what to do."""
-    with pytest.raises(ConfigInvalid, match="choose another --work-dir"):
-        AccessLogStreamer(tmp_path / "absent" / "al.sock").create()
+    with pytest.raises(ConfigInvalid, match="choose another --work-dir"), AccessLogStreamer(tmp_path / "no" / "al"):
+        pytest.fail("there is no FIFO")
 
 
 async def test_a_server_that_comes_back_gets_lines_again(tmp_path, server, caplog):
@@ -176,6 +175,39 @@ async def test_a_server_that_comes_back_gets_lines_again(tmp_path, server, caplo
     assert sum("cannot send" in record.message for record in caplog.records) == 1
     assert any("lines were dropped" in record.message for record in caplog.records)
     assert "secret" not in caplog.text
+
+
+async def test_a_name_that_cannot_be_looked_up_stops_nothing(tmp_path, server, caplog):
+    """A label of a host name is at most 63 characters long; whatever the reason, other servers get their lines."""
+    bad = json.dumps({"address": f"{'a' * 64}:1", "message": "x"}).encode() + b"\n"
+    async with _streaming(tmp_path / "al.sock") as write:
+        await write(bad, _line(server.port, "good\n"))
+        await server.has(b"good\n")
+
+    assert not any(record.levelno >= logging.ERROR for record in caplog.records)
+
+
+async def test_after_a_fault_the_stream_begins_again(tmp_path, server, caplog):
+    """The FIFO stays, so an Envoy that has it open goes on; the log names the fault and no message."""
+    faults = [RuntimeError("secret")]
+
+    async def connect(host, port, *, limit):
+        if faults:
+            raise faults.pop()
+        return await asyncio.open_connection(host, port, limit=limit)
+
+    path = tmp_path / "al.sock"
+    async with _streaming(path, connect=connect) as write:
+        fifo = path.stat().st_ino
+        await write(_line(server.port, "lost secret\n"))
+        async with asyncio.timeout(20):
+            while b"after" not in server.received:
+                await write(_line(server.port, "after\n"))
+                await asyncio.sleep(0.01)
+        assert path.stat().st_ino == fifo
+
+    assert sum("stopped by RuntimeError" in record.message for record in caplog.records) == 1
+    assert not any("secret" in record.message for record in caplog.records)
 
 
 async def test_a_server_that_does_not_read_does_not_hold_up_others(tmp_path, server):
