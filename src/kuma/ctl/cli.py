@@ -101,7 +101,9 @@ root = _Root(
         "delete": (f"{_VERBS}.delete", "delete", "Delete a resource."),
         "generate": (f"{_VERBS}.generate", "generate", "Generate tokens, keys and certificates."),
         "get": (f"{_VERBS}.get", "get", "Show resources."),
+        "history": (f"{_VERBS}.history", "history", "Show who changed what, and how it was."),
         "inspect": (f"{_VERBS}.inspect", "inspect", "Inspect what the mesh is doing."),
+        "rollback": (f"{_VERBS}.rollback", "rollback", "Bring resources back to an earlier revision."),
         "version": (f"{_VERBS}.version", "version", "Print the version of client and control plane."),
     },
     everywhere=[

@@ -23,6 +23,13 @@ ONE: Final[Mapping[str, Kind]] = {word: kind for kind in KINDS for word in words
 MANY: Final[Mapping[str, Kind]] = {word: kind for kind in ON_COMMAND_LINE for word in words(kind)[1]}
 
 
+def kind_called(word: str) -> Kind | None:
+    """The kind that a word means, however it is written: as in lists, as in documents, one or many."""
+    lower = word.lower()
+    by_name = next((kind for kind in KINDS if kind.name.lower() == lower), None)
+    return by_name or ONE.get(lower) or MANY.get(lower)
+
+
 def collection_path(kind: Kind, mesh: str) -> str:
     return api_path("meshes", mesh, kind.path) if kind.scope is Scope.MESH else api_path(kind.path)
 
