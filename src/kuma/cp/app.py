@@ -28,8 +28,9 @@ from kuma.cp.access.control import Access, Allowed, StaticAccess
 from kuma.cp.ca.authorities import Authorities
 from kuma.cp.ca.authority import CertificateAuthority
 from kuma.cp.certificates.machine import addresses, host_name
-from kuma.cp.certificates.server import ServerTls, ensure_server_tls, own_server_tls
+from kuma.cp.certificates.server import ensure_server_tls
 from kuma.cp.certificates.stored import CONTROL_PLANE_CA, ENVOY_ADMIN_CA, ensure_stored_authority
+from kuma.cp.certificates.watch import CertificateWatch
 from kuma.cp.config import Config, with_tls
 from kuma.cp.config.sections.tokens import MeshedValidator, Validator
 from kuma.cp.metrics import ControlPlaneCollector, Identity, LoopLag, delivery_histogram
@@ -56,6 +57,7 @@ from kuma.cp.server.dp.drain import DrainServer
 from kuma.cp.server.dp.hds import HdsServer
 from kuma.cp.server.dp.server import DataplaneServer, Services
 from kuma.cp.server.listening import HttpServer, TimeLimits
+from kuma.cp.server.renewal import Shown, api_files, listen_securely, pair_files
 from kuma.cp.server.sockets import api_context, check_port, everywhere, server_context
 from kuma.cp.store.opening import open_store
 from kuma.cp.store.port import Store
@@ -83,7 +85,6 @@ class _Security:
     verifier: TokenVerifier
     authorities: Authorities
     admin_authority: CertificateAuthority
-    tls: ServerTls
     access: Access
 
 
@@ -126,13 +127,15 @@ class _ControlPlane:
         self._levels = levels
         self._store = store
         self._ready = False
+        self._certificates = CertificateWatch()
         self._tasks: list[asyncio.Task[None]] = []
         self._instance_id = f"{host_name()}-{secrets.token_hex(2)}"
 
     async def run(self, stop: asyncio.Event) -> None:
         """Start everything, wait, stop everything."""
+        config = await self._with_certificates()
         security = await self._security()
-        config = with_tls(self._config, str(security.tls.cert_file), str(security.tls.key_file))
+        shown = Shown(config.dp_server)
         self._check_ports(config)
         resources = Resources(
             self._store,
@@ -197,7 +200,7 @@ class _ControlPlane:
                 inspector=Inspection(meshes, streams, planner),
                 rollouts=Rollouts(meshes, streams),
                 verify_user=_user_check(security.verifier) if config.api_server.authn.type == "tokens" else None,
-                ca_fingerprint=security.tls.fingerprint or "",
+                ca_fingerprint=lambda: shown.fingerprint,
                 now=utc_now,
                 new_request_id=lambda: secrets.token_hex(8),
             ),
@@ -205,12 +208,10 @@ class _ControlPlane:
         )
         dataplanes = DataplaneServer(
             everywhere(),
-            config.dp_server.port,
-            security.tls,
-            config.dp_server.tls_min_version,
-            config.dp_server.read_header_timeout.total_seconds(),
+            config.dp_server,
+            await shown.read(self._certificates),
             Services(
-                bootstrap=self._bootstrap(config, security),
+                bootstrap=self._bootstrap(config, shown),
                 ads=AdsServer(
                     streams, registration, credentials, insights, security.admin_authority.pem, self._instance_id
                 ),
@@ -218,7 +219,7 @@ class _ControlPlane:
                 drain=DrainServer(registration, Draining(meshes, streams)),
             ),
         )
-        diagnostics = Diagnostics(lambda: self._ready, registry, self._levels)
+        shown.give_to(dataplanes.renew)
 
         async with asyncio.TaskGroup() as group:
             self._start(group, "meshes", meshes.run())
@@ -232,10 +233,11 @@ class _ControlPlane:
             self._start(group, "change log", self._trim(config))
             self._start(group, "event loop lag", _watch_lag(lag))
             self._start(group, "dp server", dataplanes.run())
-            servers = await self._listen(config, api, diagnostics)
+            servers = await self._listen(config, api, Diagnostics(lambda: self._ready, registry, self._levels))
+            self._start(group, "certificate files", self._certificates.run())
             _settle_memory()
             self._ready = True
-            self._greet(config, security, with_admin_token=await self._store.find(ADMIN_TOKEN) is not None)
+            self._greet(config, shown, with_admin_token=await self._store.find(ADMIN_TOKEN) is not None)
             await stop.wait()
             log.info("stopping")
             self._ready = False
@@ -270,15 +272,19 @@ class _ControlPlane:
         if made.mesh:
             log.info("created the mesh 'default' with its policies")
 
+    async def _with_certificates(self) -> Config:
+        """The settings, with the operator's certificate for each server, else one that is issued here."""
+        general = self._config.general
+        authority = await ensure_stored_authority(self._store, CONTROL_PLANE_CA, now=utc_now())
+        if general.tls_cert_file:
+            return with_tls(self._config, general.tls_cert_file, general.tls_key_file)
+        issued = await ensure_server_tls(
+            Path(general.work_dir), authority, hosts=[host_name()], addresses=addresses(), now=utc_now()
+        )
+        return with_tls(self._config, str(issued.cert_file), str(issued.key_file))
+
     async def _security(self) -> _Security:
         config, now = self._config, utc_now()
-        authority = await ensure_stored_authority(self._store, CONTROL_PLANE_CA, now=now)
-        if config.general.tls_cert_file:
-            tls = await own_server_tls(Path(config.general.tls_cert_file), Path(config.general.tls_key_file))
-        else:
-            tls = await ensure_server_tls(
-                Path(config.general.work_dir), authority, hosts=[host_name()], addresses=addresses(), now=now
-            )
         keys = SigningKeys(self._store)
         authn = config.dp_server.authn
         validators: dict[TokenKind, Validator | MeshedValidator] = {
@@ -298,18 +304,16 @@ class _ControlPlane:
             TokenVerifier(keys, trust=trust, store_in_memory=config.store.type == "memory"),
             Authorities(self._store),
             await ensure_stored_authority(self._store, ENVOY_ADMIN_CA, now=now),
-            tls,
             Access(_static_access(config)),
         )
 
-    def _bootstrap(self, config: Config, security: _Security) -> BootstrapServer:
+    def _bootstrap(self, config: Config, shown: Shown) -> BootstrapServer:
         params = config.bootstrap_server.params
         return BootstrapServer(
             self._store,
             BootstrapParams(
                 xds_host=params.xds_host,
                 xds_port=params.xds_port,
-                ca=security.tls.ca_pem.decode(),
                 token_required=config.dp_server.authn.dp_proxy.type != "none",
                 reloadable_tokens=config.dp_server.authn.enable_reloadable_tokens,
                 delta_default=config.experimental.delta_xds,
@@ -323,7 +327,7 @@ class _ControlPlane:
                 readiness_port=params.readiness_port,
                 gateway_max_connections=config.proxy.gateway.global_downstream_max_connections,
             ),
-            security.tls.names,
+            lambda: shown.tls,
             config.multizone.zone.name,
         )
 
@@ -359,17 +363,35 @@ class _ControlPlane:
     async def _listen(self, config: Config, api: Any, diagnostics: Any) -> list[HttpServer]:
         settings = config.api_server
         limits = TimeLimits(settings.read_header_timeout, settings.write_timeout, settings.idle_timeout)
+
+        async def listen(application: Any, host: str, port: int, tls: ssl.SSLContext | None = None) -> HttpServer:
+            return await HttpServer.listen(application, host.strip("[]"), port, tls=tls, limits=limits)
+
         servers: list[HttpServer] = []
-
-        async def listen(application: Any, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
-            servers.append(await HttpServer.listen(application, host.strip("[]"), port, tls=tls, limits=limits))
-
         if settings.http.enabled:
-            await listen(api, settings.http.interface, settings.http.port)
-        if settings.https.enabled:
-            await listen(api, settings.https.interface, settings.https.port, api_context(settings))
-        context = server_context(config.diagnostics) if config.diagnostics.tls_enabled else None
-        await listen(diagnostics, "", config.diagnostics.server_port, context)
+            servers.append(await listen(api, settings.http.interface, settings.http.port))
+        if (https := settings.https).enabled:
+            servers.append(
+                await listen_securely(
+                    "HTTPS API",
+                    self._certificates,
+                    lambda: api_files(settings),
+                    lambda: api_context(settings),
+                    lambda tls: listen(api, https.interface, https.port, tls),
+                )
+            )
+        if (own := config.diagnostics).tls_enabled:
+            servers.append(
+                await listen_securely(
+                    "diagnostics",
+                    self._certificates,
+                    lambda: pair_files(own),
+                    lambda: server_context(own),
+                    lambda tls: listen(diagnostics, "", own.server_port, tls),
+                )
+            )
+        else:
+            servers.append(await listen(diagnostics, "", own.server_port))
         return servers
 
     async def _trim(self, config: Config) -> None:
@@ -381,7 +403,7 @@ class _ControlPlane:
             except StoreUnavailable as error:
                 log.warning("the change log is trimmed later", reason=str(error))
 
-    def _greet(self, config: Config, security: _Security, *, with_admin_token: bool) -> None:
+    def _greet(self, config: Config, shown: Shown, *, with_admin_token: bool) -> None:
         api = config.api_server
         log.info(
             "ready",
@@ -392,7 +414,7 @@ class _ControlPlane:
             work_dir=config.general.work_dir,
             api=_local_url(config),
             dp_server=f"https://localhost:{config.dp_server.port}",
-            ca_fingerprint=security.tls.fingerprint,
+            ca_fingerprint=shown.tls.fingerprint,
         )
         if with_admin_token and api.authn.type == "tokens" and api.authn.localhost_is_admin:
             curl = "curl -s" if api.http.enabled else "curl -sk"

@@ -168,7 +168,7 @@ async def control_plane(
         inspector=configs,
         rollouts=NobodyConnected(),
         verify_user=verify,
-        ca_fingerprint=FINGERPRINT,
+        ca_fingerprint=lambda: FINGERPRINT,
         now=now,
         new_request_id=lambda: next(ids),
     )

@@ -26,6 +26,7 @@ from kuma.core.xds.wire import Wire
 from kuma.cp.ca.authorities import Authorities
 from kuma.cp.certificates.server import ServerTls, ensure_server_tls
 from kuma.cp.certificates.stored import CONTROL_PLANE_CA, ENVOY_ADMIN_CA, ensure_stored_authority
+from kuma.cp.config.sections.dp_server import DpServer
 from kuma.cp.reconcile.addresses import Addresses
 from kuma.cp.reconcile.credentials import Credentials
 from kuma.cp.reconcile.draining import Draining
@@ -179,14 +180,10 @@ async def running(folder: Path, *, deregistration_delay: float = 0.3, all_back_i
     port = free_port()
     server = DataplaneServer(
         "127.0.0.1",
-        port,
+        DpServer.model_validate({"port": port}),
         tls,
-        "TLSv1_2",
-        5.0,
         Services(
-            bootstrap=BootstrapServer(
-                store, BootstrapParams(xds_host="", xds_port=port, ca=tls.ca_pem.decode()), tls.names, "default"
-            ),
+            bootstrap=BootstrapServer(store, BootstrapParams(xds_host="", xds_port=port), lambda: tls, "default"),
             ads=AdsServer(streams, registration, credentials, insights, admin.pem, "cp-1"),
             hds=HdsServer(store, meshes, registration, credentials, now, ProbeDefaults()),
             drain=DrainServer(registration, Draining(meshes, streams, all_back_in=all_back_in, patience=0.5)),

@@ -71,7 +71,7 @@ class BootstrapParams:
 
     xds_host: str
     xds_port: int
-    ca: str
+    ca: str = ""
     token_required: bool = True
     reloadable_tokens: bool = False
     delta_default: bool = True

@@ -132,8 +132,8 @@ class Backends:
 
     What is read comes from the ``store`` as it stands there; what is written goes through ``resources``.
     ``verify_user`` checks a bearer token, None where user tokens are not in use. ``ca_fingerprint`` goes into tokens of
-    proxies (empty where the operator's own chain holds no CA). ``now`` and ``new_request_id`` are the clock and a
-    source of unguessable ids.
+    proxies (empty where the operator's own chain holds no CA) and changes with the certificate. ``now`` and
+    ``new_request_id`` are the clock and a source of unguessable ids.
     """
 
     config: Config
@@ -146,7 +146,7 @@ class Backends:
     inspector: Inspector
     rollouts: Rollouts
     verify_user: Callable[[str], Awaitable[UserClaims]] | None
-    ca_fingerprint: str
+    ca_fingerprint: Callable[[], str]
     now: Callable[[], datetime]
     new_request_id: Callable[[], str]
 

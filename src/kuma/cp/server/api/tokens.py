@@ -89,7 +89,7 @@ class TokenRoutes:
             tags=request.tags,
             type=request.type,
             workload=request.workload,
-            ca_fingerprint=self._backends.ca_fingerprint,
+            ca_fingerprint=self._backends.ca_fingerprint(),
         )
         with _issuing():
             token = await self._backends.issuer.issue_dataplane_token(
@@ -104,7 +104,7 @@ class TokenRoutes:
         if request.scope is None:
             faults.insert(0, Violation("scope", "cannot be empty"))
         _refuse(faults)
-        claims = ZoneClaims(request.zone or self._backends.zone, request.scope or (), self._backends.ca_fingerprint)
+        claims = ZoneClaims(request.zone or self._backends.zone, request.scope or (), self._backends.ca_fingerprint())
         with _issuing():
             token = await self._backends.issuer.issue_zone_token(claims, valid_for=valid_for, now=self._backends.now())
         return await self._handed_out(call, TokenKind.ZONE, token)

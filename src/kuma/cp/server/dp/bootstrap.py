@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Collection
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from kuma.core.xds.bootstrap import (
     to_yaml,
 )
 from kuma.core.xds.node import ProxyType
+from kuma.cp.certificates.server import ServerTls
 from kuma.cp.reconcile.registration import META_FIELDS
 from kuma.cp.server.dp.grpc import Exchange, Scope
 from kuma.cp.server.dp.http import TEXT, body
@@ -45,16 +46,16 @@ class BootstrapServer:
     """
     Answers bootstrap requests.
 
-    ``host_names`` are those of the server's certificate: a proxy that reached it by another name could not verify it.
-    They do not matter when a host is configured for all proxies (``bootstrapServer.params.xdsHost``). ``zone`` is the
-    one that proxies are tagged with.
+    ``certificate`` is what the server shows now: its CA goes to proxies that bring none, and a proxy that reached the
+    server by a name that is not in it could not verify it. Names do not matter when a host is configured for all
+    proxies (``bootstrapServer.params.xdsHost``). ``zone`` is the one that proxies are tagged with.
     """
 
-    def __init__(self, store: Store, params: BootstrapParams, host_names: Collection[str], zone: str) -> None:
+    def __init__(self, store: Store, params: BootstrapParams, certificate: Callable[[], ServerTls], zone: str) -> None:
         self._store = store
         self._zone = zone
         self._params = params
-        self._host_names = frozenset(host_names)
+        self._certificate = certificate
 
     async def serve(self, scope: Scope, exchange: Exchange) -> None:
         """One request. A refusal has a text that kuma-dp shows; "not yet" has none, and kuma-dp tries again."""
@@ -84,8 +85,9 @@ class BootstrapServer:
     async def _bootstrap(self, request: BootstrapRequest, scope: Scope) -> tuple[str, str]:
         """The bootstrap as YAML, and the proxy's address."""
         host = _without_port(scope.authority or str(scope.headers.get("host", "")))
-        if not self._params.xds_host and not any(_covers(name, host) for name in self._host_names):
-            names = ", ".join(sorted(self._host_names))
+        tls = self._certificate()
+        if not self._params.xds_host and not any(_covers(name, host) for name in tls.names):
+            names = ", ".join(sorted(tls.names))
             raise BadRequest(
                 f"A data plane proxy is trying to connect to the control plane using {host!r} address, but the "
                 f"certificate in the control plane has the following SANs [{names}]. Either change the --cp-address "
@@ -111,7 +113,7 @@ class BootstrapServer:
         )
         if net.outbound and (net.transparent_proxying is not None or request.dataplane_config):
             raise InvalidResource.of("outbound", "should be empty since dataplane is in Transparent Proxying mode")
-        params = self._params
+        params = replace(self._params, ca=tls.ca_pem.decode())
         if not params.xds_host:
             params = replace(params, xds_host=host, xds_host_ipv4_only=await _ipv4_only(host))
         return to_yaml(bootstrap(request, params, proxy)), net.address

@@ -1,37 +1,44 @@
-"""The data plane server's socket: HTTPS and gRPC on one port, by Granian in our own event loop.
+"""The data plane server's socket: HTTPS and gRPC on one port, and the certificate that is shown there.
 
-Granian gives the caller's real address, both HTTP versions and TLS in one listener. Its limits and how they are met
-are in docs/adr/0002-granian-for-the-data-plane-port.md.
+Each certificate has a listener of its own on the shared socket. When the certificate changes, a new listener takes the
+connections from then on, and the former one lives until its last stream has ended: no stream is broken for it, and no
+connection is lost. What serves, and its limits: docs/adr/0002-granian-for-the-data-plane-port.md.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import timedelta
 from typing import Any, Final
 
 import structlog
-from granian.constants import Interfaces, SSLProtocols
-from granian.http import HTTP1Settings, HTTP2Settings
-from granian.server.embed import Server
+from granian.constants import SSLProtocols
 
 from kuma.cp.certificates.server import ServerTls
+from kuma.cp.config import tls_rules
+from kuma.cp.config.sections.dp_server import DpServer
 from kuma.cp.server.dp import ads, bootstrap, drain, grpc, hds
 from kuma.cp.server.dp.ads import AdsServer
 from kuma.cp.server.dp.bootstrap import BootstrapServer
 from kuma.cp.server.dp.drain import DrainServer
+from kuma.cp.server.dp.front import Front
 from kuma.cp.server.dp.hds import HdsServer
 from kuma.cp.server.dp.http import TEXT
+from kuma.cp.server.dp.worker import BACKLOG, Http, Worker, can_serve
+from kuma.cp.server.sockets import tls_context
 
-MAX_STREAMS: Final = 100_000
-"""Streams served at a time; Granian queues what is beyond its backpressure, so this must exceed any fleet."""
-KEEPALIVE_SECONDS: Final = 15
-_BACKLOG: Final = 4096
-_TLS: Final = {"TLSv1_2": SSLProtocols.tls12, "TLSv1_3": SSLProtocols.tls13}
+SETTLED: Final = timedelta(seconds=12)
+"""After this no connection that a former listener accepted is still in its handshake."""
+MOST_FORMER: Final = 4
+"""Listeners of former certificates that may live on for the sake of their streams; each has threads of its own."""
 _NOT_FOUND: Final = b"404: Page Not Found"
 
 log = structlog.get_logger("dp-server")
+
+Listener = Worker | Front
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,32 +57,20 @@ class DataplaneServer:
     def __init__(
         self,
         address: str,
-        port: int,
+        settings: DpServer,
         certificate: ServerTls,
-        minimum_tls: str,
-        read_header_timeout: float,
         services: Services,
+        *,
+        settled: timedelta = SETTLED,
     ) -> None:
+        self._address = address
+        self._settings = settings
+        self._certificate = certificate
         self._services = services
-        self._server = Server(
-            self._serve,
-            address=address,
-            port=port,
-            interface=Interfaces.RSGI,
-            websockets=False,
-            log_enabled=False,
-            backlog=_BACKLOG,
-            backpressure=MAX_STREAMS,
-            ssl_cert=Path(certificate.cert_file),
-            ssl_key=Path(certificate.key_file),
-            ssl_protocol_min=_TLS.get(minimum_tls, SSLProtocols.tls12),
-            http1_settings=HTTP1Settings(header_read_timeout=int(read_header_timeout * 1000)),
-            http2_settings=HTTP2Settings(
-                keep_alive_interval=KEEPALIVE_SECONDS * 1000,
-                keep_alive_timeout=KEEPALIVE_SECONDS,
-                max_headers_size=64 * 1024,
-            ),
-        )
+        self._settled = settled
+        self._http = Http(self._serve, settings.read_header_timeout.total_seconds())
+        self._former: list[Listener] = []
+        self._started = asyncio.Event()
 
     async def run(self) -> None:
         """
@@ -83,11 +78,50 @@ class DataplaneServer:
 
         Raises:
             OSError: the port cannot be bound.
+            ConfigInvalid: the certificate cannot be used with these settings.
         """
-        try:
-            await self._server.serve()
-        finally:
-            self._server.stop()  # type: ignore[no-untyped-call]
+        with _listening(self._address, self._settings.port) as self._socket:
+            async with asyncio.TaskGroup() as self._group:
+                self._listener = await self._listen(self._certificate)
+                self._started.set()
+                await asyncio.Event().wait()
+
+    async def renew(self, certificate: ServerTls) -> None:
+        """
+        Show this certificate from the next connection on.
+
+        Raises:
+            ConfigInvalid: it cannot be used with these settings; the former one stays.
+        """
+        await self._started.wait()
+        fresh = await self._listen(certificate)
+        former, self._listener = self._listener, fresh
+        former.retire()
+        self._former.append(former)
+        self._group.create_task(self._see_off(former), name="dp server former listener")
+        if len(self._former) > MOST_FORMER:
+            self._former[0].cut()
+
+    async def _listen(self, certificate: ServerTls) -> Listener:
+        rules = tls_rules(
+            self._settings.tls_min_version, self._settings.tls_max_version, self._settings.tls_cipher_suites
+        )
+        listening = self._socket.dup()
+        listener: Listener
+        if rules.only_a_minimum and can_serve(certificate):
+            oldest = SSLProtocols.tls13 if rules.minimum == ssl.TLSVersion.TLSv1_3 else SSLProtocols.tls12
+            listener = Worker(self._http, listening, certificate, oldest)
+        else:
+            listener = Front(self._http, listening, tls_context(self._settings, certificate))
+        await listener.start(self._group)
+        return listener
+
+    async def _see_off(self, former: Listener) -> None:
+        """Let it end once no handshake can be under way there, and its last stream has ended."""
+        await asyncio.sleep(self._settled.total_seconds())
+        former.stop()
+        await former.ended()
+        self._former.remove(former)
 
     async def _serve(self, scope: Any, exchange: Any) -> None:
         try:
@@ -119,3 +153,14 @@ class DataplaneServer:
             await services.drain.serve(scope, exchange)
         else:
             await services.bootstrap.serve(scope, exchange)
+
+
+def _listening(address: str, port: int) -> socket.socket:
+    """A socket for both families where the address stands for both."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    made = socket.create_server(
+        (address, port), family=family, backlog=BACKLOG, dualstack_ipv6=address == "::" and socket.has_dualstack_ipv6()
+    )
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is accepted has it from here
+    made.setblocking(False)
+    return made
