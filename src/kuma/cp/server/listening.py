@@ -11,9 +11,11 @@ import asyncio
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
 import h11
@@ -28,6 +30,8 @@ LARGEST_HEAD: Final = 64 * 1024
 
 _HANDSHAKE_SECONDS: Final = 10.0
 _BACKLOG: Final = 2048
+_SHOWN: Final = 200
+"""Characters of a fault of HTTP that are told; some hold what the peer sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,24 @@ class _Protocol(H11Protocol):
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
+    def send_400_response(self, msg: str) -> None:
+        """Say what is wrong with something that is no HTTP request, where an answer can still be given."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            error = sys.exception()
+            status, text = _refusal(error if isinstance(error, h11.RemoteProtocolError) else None, msg)
+            headers = [
+                (b"content-type", b"text/plain"),
+                (b"content-length", str(len(text)).encode()),
+                (b"connection", b"close"),
+            ]
+            for event in (
+                h11.Response(status_code=status, headers=headers, reason=status.phrase.encode()),
+                h11.Data(data=text),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+        self.transport.close()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.transport.get_write_buffer_size():
@@ -95,6 +117,15 @@ class _Protocol(H11Protocol):
     def _stop(timer: asyncio.TimerHandle | None) -> None:
         if timer is not None:
             timer.cancel()
+
+
+def _refusal(error: h11.RemoteProtocolError | None, otherwise: str) -> tuple[HTTPStatus, bytes]:
+    if error is not None and error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        reason = f"request line and headers may have {LARGEST_HEAD} bytes at most"
+    else:
+        status, reason = HTTPStatus.BAD_REQUEST, f"not a valid HTTP/1.1 request: {str(error or otherwise)[:_SHOWN]}"
+    return status, f"{status.value}: {status.phrase}\n\n{reason}\n".encode("ascii", "backslashreplace")
 
 
 class HttpServer:
