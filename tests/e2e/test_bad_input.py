@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import httpx2
 import pytest
@@ -227,3 +229,23 @@ def test_bootstrap_refuses_a_bad_resource(lab: Lab, resource: str):
 
     assert 400 <= answer.status_code < 500, answer.text
     assert "Traceback" not in answer.text
+
+
+def test_slow_clients_do_not_delay_the_end(lab: Lab):
+    """SIGTERM ends kuma-cp in a few seconds, although every port has clients that neither finish nor hang up."""
+    control_plane = lab.own_control_plane()
+    tls = ssl.create_default_context()
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    plain = (control_plane.http_port, control_plane.diagnostics_port)
+    unfinished = (
+        b"PUT /logging HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
+    )
+    with ExitStack() as stack:
+        for port in (*plain, control_plane.https_port, control_plane.dp_port):
+            for request in (unfinished, unfinished.replace(b"PUT /logging", b"PUT /meshes/slow"), b""):
+                slow = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+                if port not in plain and request:
+                    slow = stack.enter_context(tls.wrap_socket(slow))
+                slow.sendall(request)
+
+        assert control_plane.stop(seconds=6) == 0
