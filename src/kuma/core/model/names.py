@@ -10,6 +10,8 @@ from kuma.core.errors import Violation
 
 MAX_NAME: Final = 253
 MAX_LABEL: Final = 63
+MAX_LABELS: Final = 1000
+"""More than anyone can mean; each is looked at whenever something selects by labels."""
 
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_NAME: Final = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
@@ -34,6 +36,9 @@ def resource_name(name: str) -> Iterator[Violation]:
 
 def labels(written: Mapping[str, str]) -> Iterator[Violation]:
     """What is wrong with the form of labels: Kubernetes' rules, so that a resource fits into a cluster too."""
+    if len(written) > MAX_LABELS:
+        yield Violation("labels", f"must not be more than {MAX_LABELS}")
+        return
     for key, value in written.items():
         here = f'labels["{key}"]'
         for reason in (*_key_faults(key), *_value_faults(value)):

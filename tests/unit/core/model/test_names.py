@@ -2,6 +2,7 @@
 
 import pytest
 
+from kuma.core.errors import Violation
 from kuma.core.model.names import labels, resource_name
 
 
@@ -59,3 +60,10 @@ def test_other_labels_are_refused(key, value, reason):
 
     assert violation.field == f'labels["{key}"]'
     assert violation.reason.startswith(reason)
+
+
+def test_labels_have_a_limit():
+    """Told once, not once per label."""
+    assert list(labels({f"l{number}": "-" for number in range(1001)})) == [
+        Violation("labels", "must not be more than 1000")
+    ]
