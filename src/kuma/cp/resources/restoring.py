@@ -126,8 +126,8 @@ async def _put(setting: Setting, step: Step, then: Record, now: datetime) -> tup
         owner=then.owner,
         expected_version=step.before.version if step.before else 0,
     )
-    told = (*definition(kind.name).warnings(resource), *prepared.warnings)
-    return put, prepared.companions, [_named(step.key, text) for text in told]
+    # What is odd about the resource itself was told when it was written.
+    return put, prepared.companions, [_named(step.key, text) for text in prepared.warnings]
 
 
 def _valid(setting: Setting, kind: Kind, before: Record | None, then: Record) -> Resource[Any]:

@@ -28,7 +28,8 @@ _GRANTS: Final = ("Groups", "Tags", "Type", "Workload", "Scope")
 def issuance(kind: TokenKind, token: str) -> Note:
     """The entry about a token that this control plane has just signed."""
     claims = _claims(token)
-    told: dict[str, Any] = {"jti": claims["jti"], "expires": datetime.fromtimestamp(claims["exp"], UTC).isoformat()}
+    expires = datetime.fromtimestamp(claims["exp"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    told: dict[str, Any] = {"jti": claims["jti"], "expires": expires}
     told |= {claim.lower(): claims[claim] for claim in _GRANTS if claims.get(claim)}
     name = claims["Zone"] if kind is TokenKind.ZONE else claims["Name"]
     text = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()

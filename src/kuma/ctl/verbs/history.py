@@ -112,6 +112,8 @@ def _list(user: str | None, since: datetime | None, limit: int, offset: int) -> 
         rows = [_row(entry, here.now()) for entry in mappings(answer.get("items"))]
         more = f"Rerun command with --offset={offset + limit} argument to retrieve more entries"
         print_table(_COLUMNS, rows, more if answer.get("next") else "")
+        if not rows and not here.flags.get("all"):
+            click.echo("No entries; with --all also those of the control plane and proxies", err=True)
 
 
 @history.command("diff")
