@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,9 +13,10 @@ import pytest
 import trustme
 
 from tests.e2e.harness import clients, documents
-from tests.e2e.harness.documents import builtin, permission
+from tests.e2e.harness.documents import Inbound, builtin, permission
 from tests.e2e.harness.lab import Lab
 from tests.e2e.harness.load import Load
+from tests.e2e.harness.ports import free_port
 from tests.e2e.harness.proxy import Proxy
 from tests.e2e.harness.waiting import wait_until
 
@@ -33,13 +36,38 @@ def certificate(lab: Lab, name: str, mesh: str) -> dict[str, Any]:
     return shown
 
 
+def instance(lab: Lab, name: str, mesh: str) -> Proxy:
+    """
+    An instance of the services ``backend`` and ``raw``, started.
+
+    Calls to ``backend`` share connections between proxies; each call to ``raw`` has a connection, and a handshake, of
+    its own.
+    """
+    web, raw = lab.http(name), lab.tcp(name)
+    inbounds = [Inbound("backend", "http", free_port(), web.port), Inbound("raw", "tcp", free_port(), raw.port)]
+    return lab.proxy(name, mesh=mesh, inbounds=inbounds).start()
+
+
 def pair(lab: Lab, mesh: str) -> tuple[Proxy, Proxy]:
-    """A service with two instances, and who calls it; the caller and an instance."""
-    first = lab.service("backend-1", lab.http("backend-1"), "http", service="backend", mesh=mesh).start()
-    lab.service("backend-2", lab.http("backend-2"), "http", service="backend", mesh=mesh).start()
-    caller = lab.proxy("caller", mesh=mesh, calls=["backend"]).start()
+    """Services with two instances, and who calls them; the caller and an instance."""
+    first = instance(lab, "backend-1", mesh)
+    instance(lab, "backend-2", mesh)
+    caller = lab.proxy("caller", mesh=mesh, calls=["backend", "raw"]).start()
     wait_until(lambda: clients.http1(caller.outbound("backend")), "the service answers")
+    wait_until(lambda: clients.tcp(caller.outbound("raw")), "the other service answers")
     return caller, first
+
+
+@contextmanager
+def calls(caller: Proxy) -> Iterator[Load]:
+    """Twenty calls a second to each service, none of which may fail; gives the load that tells who was seen calling."""
+    with (
+        Load(lambda: caller_seen(caller.outbound("backend"))) as load,
+        Load(lambda: clients.tcp(caller.outbound("raw"))) as handshakes,
+    ):
+        yield load
+    load.assert_no_failure()
+    handshakes.assert_no_failure()
 
 
 NAMES = ("backend-1", "backend-2", "caller")
@@ -50,10 +78,9 @@ def test_off_to_permissive_to_strict(lab: Lab):
     """From plain text to PERMISSIVE to STRICT: no call fails, and in the end nobody gets in without a certificate."""
     lab.mesh(documents.mesh("turned"))
     lab.mesh(permission("turned", "everyone"))
-    caller, instance = pair(lab, "turned")
-    port = caller.outbound("backend")
+    caller, first = pair(lab, "turned")
 
-    with Load(lambda: caller_seen(port)) as load:
+    with calls(caller) as load:
         load.run_for(20)
         load.mark("PERMISSIVE")
         lab.mesh(documents.mesh("turned", builtin("ca-1", mode="PERMISSIVE")))
@@ -61,19 +88,17 @@ def test_off_to_permissive_to_strict(lab: Lab):
         plain = load.answered_by("plain")
         load.run_for(20)
         assert load.answered_by("plain") == plain, load.story()
-        assert clients.http1(instance.inbounds[0].port), "PERMISSIVE lets plain text in"
+        assert clients.http1(first.inbounds[0].port), "PERMISSIVE lets plain text in"
         load.mark("STRICT")
         lab.mesh(documents.mesh("turned", builtin("ca-1", mode="STRICT")))
-        wait_until(lambda: is_closed(instance), "plain text is no longer let in", explain=load.story)
+        wait_until(lambda: is_closed(first), "plain text is no longer let in", explain=load.story)
         load.run_for(40)
 
-    load.assert_no_failure()
 
-
-def is_closed(instance: Proxy) -> bool:
+def is_closed(proxy: Proxy) -> bool:
     """Whether the inbound refuses plain text."""
     try:
-        clients.http1(instance.inbounds[0].port)
+        clients.http1(proxy.inbounds[0].port)
     except clients.CallFailed:
         return True
     return False
@@ -87,7 +112,7 @@ def test_live_change_of_the_authority(lab: Lab):
     lab.mesh(permission("rotating", "everyone"))
     caller, _ = pair(lab, "rotating")
 
-    with Load(lambda: caller_seen(caller.outbound("backend"))) as load:
+    with calls(caller) as load:
         load.run_for(20)
         load.mark("ca-2 is trusted")
         lab.mesh(documents.mesh("rotating", one, two))
@@ -121,7 +146,6 @@ def test_live_change_of_the_authority(lab: Lab):
             )
         load.run_for(40)
 
-    load.assert_no_failure()
     assert "spiffe://rotating/caller" in load.answers
     dump = lab.control_plane.api.request("GET", "/meshes/rotating/dataplanes/caller/xds").json
     assert "dynamic_warming_secrets" not in json.dumps(dump)
@@ -135,7 +159,7 @@ def test_hasty_change_of_the_authority(lab: Lab):
     lab.mesh(permission("hasty", "everyone"))
     caller, _ = pair(lab, "hasty")
 
-    with Load(lambda: caller_seen(caller.outbound("backend"))) as load:
+    with calls(caller) as load:
         load.run_for(10)
         load.mark("ca-2 is added and issues")
         lab.mesh(documents.mesh("hasty", one, two, enabled="ca-2"))
@@ -144,8 +168,6 @@ def test_hasty_change_of_the_authority(lab: Lab):
                 lambda name=name: certificate(lab, name, "hasty")["issuedBackend"] == "ca-2", f"{name} has a new leaf"
             )
         load.run_for(20)
-
-    load.assert_no_failure()
 
 
 def test_provided_authority(lab: Lab):
@@ -175,12 +197,11 @@ def test_certificates_that_live_a_minute_are_renewed(lab: Lab):
     }
     last_end = max(datetime.fromisoformat(shown["certificateExpirationTime"]) for shown in first.values())
 
-    with Load(lambda: caller_seen(caller.outbound("backend"))) as load:
+    with calls(caller) as load:
         wait_until(lambda: datetime.now(UTC) > last_end, "the first certificates' end", seconds=70, pause=0.5)
         load.mark("the first certificates have ended")
         load.run_for(40)
 
-    load.assert_no_failure()
     for name in NAMES:
         shown = certificate(lab, name, "brief")
         assert shown["certificateRegenerations"] >= 2
