@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from traceback import format_exception
 from typing import Final
@@ -71,6 +71,13 @@ class Api:
         self._router = Router(routes)
         self._root_router = Router(root_routes)
         self._cors = Cors(self._settings.cors_allowed_domains)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Every operation, with the whole path at which it stands."""
+        base = "".join(f"/{segment}" for segment in self._base)
+        under_base = (replace(route, path=f"{base}{route.path}") for route in self._router.routes)
+        return (*under_base, *self._root_router.routes)
 
     @property
     def _has_base(self) -> bool:

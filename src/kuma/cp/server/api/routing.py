@@ -67,7 +67,8 @@ class Router:
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._root = _Node()
-        for route in routes:
+        self.routes = tuple(routes)
+        for route in self.routes:
             self._add(route)
 
     def find(self, segments: Sequence[str]) -> Found | None:
