@@ -21,6 +21,7 @@ from kuma.cp.reconcile.registration import Admitted, Refused, Registration
 from kuma.cp.reconcile.streams import Stream, Streams
 from kuma.cp.server.dp import grpc
 from kuma.cp.server.dp.proxies import admin_view
+from kuma.cp.server.dp.refusals import Refusals
 
 SOTW_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 DELTA_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
@@ -54,12 +55,14 @@ class AdsServer:
         self._admin_ca = admin_ca
         self._instance = instance
         self._admissions = asyncio.Semaphore(_ADMITTED_AT_ONCE)
+        self._refusals = Refusals()
         self._ids = count(1)
 
     async def serve(self, scope: grpc.Scope, exchange: grpc.Exchange, *, delta: bool) -> None:
         """One stream, from its first request to its end."""
         incoming = aiter(grpc.messages(exchange))
         session = self._streams.session(delta=delta)
+        asked = ""
         try:
             async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
                 first = await anext(incoming)
@@ -67,6 +70,7 @@ class AdsServer:
             async with self._admissions:
                 node, commands = _introduction(session, first)
                 del first
+                asked = node.id
                 announce = self._streams.announcing(session)
                 admitted = await self._registration.admit(node, grpc.credential(scope), owner, scope.client, announce)
         except StopAsyncIteration:
@@ -75,11 +79,11 @@ class AdsServer:
             grpc.refuse(exchange, grpc.UNAVAILABLE, f"no discovery request within {_FIRST_REQUEST_SECONDS} seconds")
             return
         except Refused as error:
-            log.warning("proxy refused", node=node.id, address=scope.client, reason=str(error))
+            self._refusals.tell("proxy refused", node=asked, address=scope.client, reason=str(error))
             grpc.refuse(exchange, grpc.UNAUTHENTICATED, str(error))
             return
         except MeshError as error:
-            log.warning("discovery stream refused", address=scope.client, reason=str(error))
+            self._refusals.tell("discovery stream refused", node=asked, address=scope.client, reason=str(error))
             grpc.refuse(exchange, grpc.INVALID_ARGUMENT, str(error))
             return
         try:

@@ -26,6 +26,7 @@ from kuma.cp.reconcile.meshes import Meshes, MeshState
 from kuma.cp.reconcile.registration import Registration
 from kuma.cp.server.dp import grpc
 from kuma.cp.server.dp.proxies import admin_view
+from kuma.cp.server.dp.refusals import Refusals
 from kuma.cp.store.port import CONTROL_PLANE, Put, Store
 from kuma.envoy_api.envoy.service.health.v3.hds_pb2 import (
     EndpointHealthResponse,
@@ -70,6 +71,7 @@ class HdsServer:
         self._clock = clock
         self._defaults = defaults
         self._watched: dict[str, dict[_Watched, None]] = defaultdict(dict)
+        self._refusals = Refusals()
         meshes.listen(self._mesh_changed)
 
     def __len__(self) -> int:
@@ -97,7 +99,8 @@ class HdsServer:
         except TimeoutError:
             grpc.refuse(exchange, grpc.UNAVAILABLE, "the dataplane of this proxy did not appear; try again later")
         except MeshError as error:
-            log.warning("health stream refused", address=scope.client, reason=str(error))
+            who = f"{watched.key.mesh}.{watched.key.name}" if watched is not None else ""
+            self._refusals.tell("health stream refused", node=who, address=scope.client, reason=str(error))
             grpc.refuse(exchange, grpc.UNAUTHENTICATED, f"authentication failed: {error}")
         except ExceptionGroup as errors:
             unexpected = errors.split((MeshError, ProtocolClosed))[1]
