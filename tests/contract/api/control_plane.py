@@ -148,7 +148,11 @@ async def control_plane(
     signing = SigningKeys(store)
     resources = Resources(store, now, signing.observe)
     ids = (f"id-{number}" for number in itertools.count())
-    enabled = {TokenKind.USER: config.api_server.authn.tokens.enable_issuer}
+    enabled = {
+        TokenKind.USER: config.api_server.authn.tokens.enable_issuer,
+        TokenKind.DATAPLANE: config.dp_server.authn.dp_proxy.dp_token.enable_issuer,
+        TokenKind.ZONE: config.dp_server.authn.zone_proxy.zone_token.enable_issuer,
+    }
     issuer = TokenIssuer(signing, new_id=lambda: next(ids), enabled=enabled)
     verifier = TokenVerifier(signing)
 

@@ -122,6 +122,56 @@ async def test_looking_inside_can_be_closed(setting, path):
             assert ((await client.get(path)).status_code == 403) is refused
 
 
+@pytest.mark.parametrize(
+    "groups, statuses",
+    [
+        (("mesh-system:unauthenticated",), (200, 403, 403)),
+        (("mesh-system:authenticated",), (403, 200, 200)),
+        (("team-a",), (403, 200, 403)),
+        ((), (403, 403, 403)),
+    ],
+)
+async def test_groups_tell_apart_who_has_a_token_and_who_has_not(groups, statuses):
+    """Without a token one is in the one group, with any valid token in the other, and in those the token names."""
+    cp = await control_plane(Config(access={"static": {"controlPlaneMetadata": {"users": (), "groups": groups}}}))
+    found = []
+    for token in (
+        "",
+        await cp.user_token("john", "team-a"),
+        await cp.user_token("jane", "mesh-system:unauthenticated-x"),
+    ):
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        async with cp.client(REMOTE, headers=headers) as client:
+            found.append((await client.get("/config")).status_code)
+
+    assert tuple(found) == statuses
+
+
+async def test_a_refusal_names_who_asked_with_its_groups(cp):
+    """The operator sees which token the caller used."""
+    token = await cp.user_token("john", "team-a", "team-b")
+    async with cp.client(REMOTE, headers={"authorization": f"Bearer {token}"}) as client:
+        answer = await client.get("/global-secrets")
+
+    assert answer.json()["detail"] == (
+        'user "john/team-a,team-b,mesh-system:authenticated" cannot access the resource of type "GlobalSecret"'
+    )
+
+
+@pytest.mark.parametrize("value", ["bearer TOKEN", "BEARER TOKEN", "Token TOKEN", "TOKEN", "Bearer\tTOKEN"])
+async def test_only_the_very_word_makes_a_credential(cp, value):
+    """Anything else in the header is no credential, as in Kuma: its sender is anonymous, not refused."""
+    header = value.replace("TOKEN", await cp.user_token("john"))
+    async with cp.client(REMOTE) as client:
+        assert await who(client, authorization=header) == "mesh-system:anonymous"
+
+
+async def test_a_local_proxys_own_address_is_not_local(cp):
+    """A port that Docker publishes shows the bridge as the caller, also to who sits at the same machine."""
+    async with cp.client(("172.17.0.1", 40000)) as client:
+        assert await who(client) == "mesh-system:anonymous"
+
+
 async def test_localhost_is_admin_can_be_switched_off():
     """Then a local caller needs a token like everyone."""
     cp = await control_plane(Config(apiServer={"authn": {"localhostIsAdmin": False}}))

@@ -1,15 +1,21 @@
 """Issuing tokens over HTTP."""
 
+import base64
+from datetime import timedelta
+
 import jwt
 import pytest
 
+from kuma.core.identity.claims import UserClaims
 from kuma.cp.config import Config
-from tests.contract.api.control_plane import FINGERPRINT, REMOTE, control_plane
+from tests.contract.api.control_plane import FINGERPRINT, REMOTE, control_plane, now
+
+UNVERIFIED = {"verify_signature": False}
 
 
 def claims(answer):
     """What a token says."""
-    return jwt.decode(answer.text, options={"verify_signature": False})
+    return jwt.decode(answer.text, options=UNVERIFIED)
 
 
 async def test_a_dataplane_token_is_plain_text_and_names_the_ca(client):
@@ -102,17 +108,112 @@ async def test_a_missing_key_names_the_secret(client):
     assert "dataplane-token-signing-key-nowhere-1" in answer.json()["detail"]
 
 
-async def test_issuing_can_be_switched_off():
-    """Then tokens come from elsewhere."""
-    cp = await control_plane(Config(apiServer={"authn": {"tokens": {"enableIssuer": False}}}))
-    async with cp.client() as client:
-        answer = await client.post("/tokens/user", json={"name": "x", "validFor": "1h"})
+OFF = {"enableIssuer": False}
 
-    assert answer.status_code == 400
-    assert (answer.json()["title"], answer.json()["detail"]) == (
+
+@pytest.mark.parametrize(
+    "config, refused",
+    [
+        ({"apiServer": {"authn": {"tokens": OFF}}}, "user"),
+        ({"dpServer": {"authn": {"dpProxy": {"dpToken": OFF}}}}, "dataplane"),
+        ({"dpServer": {"authn": {"zoneProxy": {"zoneToken": OFF}}}}, "zone"),
+    ],
+)
+async def test_issuing_can_be_switched_off(config, refused):
+    """For each kind by itself; then its tokens come from elsewhere."""
+    cp = await control_plane(Config(**config))
+    requests = {
+        "user": {"name": "x", "validFor": "1h"},
+        "dataplane": {"mesh": "default"},
+        "zone": {"scope": ["egress"]},
+    }
+    async with cp.client() as client:
+        answers = {path: await client.post(f"/tokens/{path}", json=body) for path, body in requests.items()}
+
+    assert {path for path, answer in answers.items() if answer.status_code != 200} == {refused}
+    assert answers[refused].status_code == 400
+    assert (answers[refused].json()["title"], answers[refused].json()["detail"]) == (
         "Could not issue a token",
         "issuing tokens using the control plane is disabled.",
     )
+
+
+@pytest.mark.parametrize("path, body", [("dataplane", {"mesh": "default"}), ("zone", {"scope": ["egress"]})])
+async def test_a_proxys_token_holds_ten_years_unless_said_otherwise(client, path, body):
+    """As in Kuma; a user's token has no default."""
+    said = claims(await client.post(f"/tokens/{path}", json=body))
+
+    assert said["exp"] - said["nbf"] == 10 * 365 * 24 * 3600 + 5
+    assert said["iat"] == said["nbf"]
+
+
+async def test_a_token_too_long_to_be_accepted_is_not_issued(client):
+    """Its owner would find out much later, and elsewhere."""
+    answer = await client.post("/tokens/user", json={"name": "x", "groups": ["g"] * 5000, "validFor": "1h"})
+
+    assert (answer.status_code, answer.json()["title"]) == (400, "Could not issue a token")
+    assert "no more than 16384 are accepted" in answer.json()["detail"]
+
+
+async def test_the_names_of_claims_are_kumas(client):
+    """Capital letters, everything present, and null for no groups: tools read them."""
+    user = claims(await client.post("/tokens/user", json={"name": "john", "validFor": "1h"}))
+    dataplane = claims(await client.post("/tokens/dataplane", json={"mesh": "default"}))
+    zone = claims(await client.post("/tokens/zone", json={"scope": ["ingress", "egress"]}))
+
+    assert set(user) == {"Name", "Groups", "jti", "iat", "nbf", "exp"}
+    assert user["Groups"] is None
+    assert set(dataplane) - set(user) == {"Mesh", "Tags", "Type", "Workload", "CaFingerprint"}
+    assert set(zone) - set(user) == {"Zone", "Scope", "CaFingerprint"}
+    header = jwt.get_unverified_header((await client.post("/tokens/dataplane", json={"mesh": "default"})).text)
+    assert header == {"alg": "RS256", "kid": "1", "typ": "JWT"}
+
+
+def secret(name, value):
+    """A global secret as users write it."""
+    return {"type": "GlobalSecret", "name": name, "data": base64.b64encode(value).decode()}
+
+
+async def test_a_revoked_token_is_refused_from_the_answer_on(cp, client):
+    """Who was told that the list is written need not wait; taken off the list, the token is good again."""
+    token = await cp.user_token("john")
+    listed = secret("user-token-revocations", f"other,{jwt.decode(token, options=UNVERIFIED)['jti']}\n".encode())
+    async with cp.client(REMOTE, headers={"authorization": f"Bearer {token}"}) as john:
+        assert (await john.get("/who-am-i")).status_code == 200
+        assert (await client.put("/global-secrets/user-token-revocations", json=listed)).status_code == 201
+        assert (await john.get("/who-am-i")).status_code == 401
+        assert (await client.delete("/global-secrets/user-token-revocations")).status_code == 200
+        assert (await john.get("/who-am-i")).status_code == 200
+
+
+async def test_the_key_of_users_is_rotated_without_a_gap(cp, client):
+    """Add key 2: it signs from then on, and both count; delete key 1: its tokens end."""
+    first = (await client.get("/global-secrets/user-token-signing-key-1")).json()
+    old = await cp.user_token("old")
+    assert (
+        await client.put("/global-secrets/user-token-signing-key-2", json={**first, "name": "user-token-signing-key-2"})
+    ).status_code == 201
+    new = await cp.user_token("new")
+    assert jwt.get_unverified_header(new)["kid"] == "2"
+
+    async def answers():
+        found = []
+        for token in (old, new):
+            async with cp.client(REMOTE, headers={"authorization": f"Bearer {token}"}) as caller:
+                found.append((await caller.get("/who-am-i")).status_code)
+        return found
+
+    assert await answers() == [200, 200]
+    assert (await client.delete("/global-secrets/user-token-signing-key-1")).status_code == 200
+    assert await answers() == [401, 200]
+
+
+async def test_a_token_that_ran_out_is_refused(cp):
+    """To the second; the clock of the control plane decides."""
+    issue = cp.issuer.issue_user_token
+    token = await issue(UserClaims("john"), valid_for=timedelta(seconds=10), now=now() - timedelta(seconds=11))
+    async with cp.client(REMOTE, headers={"authorization": f"Bearer {token}"}) as john:
+        assert (await john.get("/who-am-i")).status_code == 401
 
 
 async def test_a_token_request_has_to_be_json(client):
