@@ -15,9 +15,11 @@ from tests.contract.api.control_plane import DATAPLANE, LOCAL, TIMEOUT, control_
 WORDS = [
     *{kind.path for kind in KINDS},
     *("meshes", "default", "web-1", "_overview", "_resources", "_rules", "_config", "_kri", "tokens", "user", "xds"),
+    *("_changes", "_rollback", "difference", "1", "99"),
     *("policies", "rules", "stats", "kri_dp_default_default__web-1_", "global-insight", "dataplanes+insights", ""),
 ]
 PARAMETERS = ["size", "offset", "name", "tag", "gateway", "format", "filter[labels.a]", "filter[", "type", "shadow"]
+PARAMETERS += ["from", "to", "since", "until", "user", "all", "mesh"]
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
