@@ -102,3 +102,14 @@ def timeout(name: str, milliseconds: int, *, of_service: str = "") -> dict[str, 
         "name": name,
         "spec": {"targetRef": selected, "to": [{"targetRef": {"kind": "Mesh"}, "default": default}]},
     }
+
+
+def odd_timeout(proxy: str, milliseconds: int) -> dict[str, Any]:
+    """A MeshTimeout for one proxy, unlike that of any other."""
+    to = {"targetRef": {"kind": "Mesh"}, "default": {"idleTimeout": f"{milliseconds}ms"}}
+    return {
+        "type": "MeshTimeout",
+        "mesh": MESH,
+        "name": f"of-{proxy}",
+        "spec": {"targetRef": {"kind": "Dataplane", "name": proxy}, "to": [to]},
+    }

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.bench import shape
+from tests.bench.scenario import Run
 from tests.e2e.harness.processes import ROOT
 
 _BUDGETS: Final[Mapping[str, Mapping[int, float]]] = {
@@ -66,7 +68,56 @@ def table(measured: Measured) -> str:
     return "\n".join(lines)
 
 
-def page(everything: Sequence[Measured], services: int, command: str, measured_commit: str) -> str:
+def growth(of: str, runs: Sequence[tuple[int, Run]]) -> str:
+    """A section on what one more proxy or service costs."""
+    sizes = [count for count, _ in runs]
+    lines = [
+        f"## Growth by {of}, delta",
+        "",
+        "| | " + " | ".join(map(str, sizes)) + f" | one more {of} |",
+        "|---|" + "---:|" * (len(sizes) + 1),
+    ]
+    for row in shape.ROWS:
+        points = [(count, one.figures[row]) for count, one in runs if row in one.figures]
+        shown = " | ".join(_number(value) for _, value in points)
+        unit = 1000 * shape.slope(points)
+        small = {"CPU (s)": "ms", "above an empty one (MB)": "kB"}
+        name = next(word for ending, word in small.items() if row.endswith(ending))
+        lines.append(f"| {row} | {shown} | {_number(unit)} {name} |")
+    return "\n".join(lines)
+
+
+def worst_case(proxies: int, usual: Run, odd: Run) -> str:
+    """A section on proxies that share nothing."""
+    lines = [
+        f"## Worst case: {proxies} proxies, each with a policy of its own, delta",
+        "",
+        "| | usual | nothing shared |",
+        "|---|---:|---:|",
+    ]
+    lines += [
+        f"| {row} | {_number(value)} | {_number(odd.figures[row])} |"
+        for row, value in usual.figures.items()
+        if row in odd.figures
+    ]
+    return "\n".join(lines)
+
+
+def real_envoys(envoys: int, services: int, run: Run) -> str:
+    """A section on real Envoys."""
+    lines = [f"## {envoys} real Envoys × {services} services", "", "| | |", "|---|---:|"]
+    lines += [f"| {row} | {_number(value)} |" for row, value in run.figures.items()]
+    return "\n".join(lines)
+
+
+def page(
+    everything: Sequence[Measured],
+    services: int,
+    command: str,
+    measured_commit: str,
+    further: Sequence[str],
+    remarks: str,
+) -> str:
     """The whole page of the documentation."""
     parts = [
         "# Benchmarks",
@@ -85,6 +136,8 @@ def page(everything: Sequence[Measured], services: int, command: str, measured_c
     ]
     for one in everything:
         parts += ["", f"## {one.proxies} proxies, {one.dialect}, {len(one.runs)} runs", "", table(one)]
+    for section in (*further, *([remarks] if remarks else [])):
+        parts += ["", section]
     parts += [
         "",
         "## What the rows mean",

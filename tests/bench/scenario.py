@@ -30,6 +30,8 @@ class Size:
     policy_changes: int = 3
     idle_seconds: float = 30
     within: float = 120
+    odd: bool = False
+    """Whether every proxy has a policy of its own, so that no two share a configuration."""
 
 
 @dataclass(slots=True)
@@ -72,15 +74,46 @@ def run(size: Size, directory: Path) -> Run:
     return result
 
 
+def proxy_name(number: int) -> str:
+    """What a proxy of the fleet is called."""
+    return f"proxy-{number:05}"
+
+
+def storm_only(size: Size, directory: Path) -> Run:
+    """As far as everyone is configured, and two changes: for runs that compare sizes."""
+    result = Run()
+    control_plane = ControlPlane(directory)
+    try:
+        control_plane.start()
+        empty = control_plane.memory()
+        fleet = Fleet(control_plane, _prepare(control_plane, size, directory), delta=size.delta)
+        try:
+            _storm(control_plane, fleet, size, result)
+            result.figures["memory above an empty one (MB)"] = control_plane.memory() - empty
+            result.figures["classes of proxies"] = control_plane.metric("mesh_proxy_classes")
+            if not result.faults:
+                _endpoint_changes(control_plane, fleet, size, result)
+                _policy_for_all(control_plane, fleet, size, result)
+        finally:
+            fleet.close()
+    finally:
+        control_plane.close()
+    return result
+
+
 def _prepare(control_plane: ControlPlane, size: Size, directory: Path) -> list[dict[str, str]]:
     control_plane.put(f"/meshes/{mesh.MESH}", mesh.mutual_tls())
     control_plane.put(f"/meshes/{mesh.MESH}/meshtrafficpermissions/allow-all", mesh.allow_all())
     _move(control_plane, "10.250.0.1")
+    if size.odd:
+        for number in range(size.proxies):
+            name = proxy_name(number)
+            control_plane.put(f"/meshes/{mesh.MESH}/meshtimeouts/of-{name}", mesh.odd_timeout(name, 5_000 + number))
     ca = control_plane.ca_file.read_text()
     proxies = []
     for number in range(size.proxies):
         offered = number % size.services
-        name = f"proxy-{number:05}"
+        name = proxy_name(number)
         address = f"10.{1 + number // 62_500}.{number // 250 % 250}.{1 + number % 250}"
         document = mesh.dataplane(name, offered, size.services, address)
         token = control_plane.post("/tokens/dataplane", {"mesh": mesh.MESH, "name": name, "validFor": "24h"})
@@ -158,6 +191,20 @@ def _endpoint_changes(control_plane: ControlPlane, fleet: Fleet, size: Size, res
 
 def _policies(control_plane: ControlPlane, fleet: Fleet, size: Size, result: Run) -> None:
     path = f"/meshes/{mesh.MESH}/meshtimeouts/"
+    _policy_for_all(control_plane, fleet, size, result)
+    chosen = mesh.service(min(size.services, size.proxies) // 2)
+    fleet.order("mark")
+    with _counted(control_plane, result.figures, "policy for one service: CPU (s)"):
+        control_plane.put(f"{path}few", mesh.timeout("few", 6_000, of_service=chosen))
+        seen = _settled(fleet, size, result, "policy for one service")
+    others = sum(count for service, count in seen["pushed"].items() if service != chosen)
+    result.figures["policy for one service: pushes to others"] = others
+    result.must(not others, f"policy for one service: {others} pushes to proxies of other services")
+    result.must(seen["pushed"].get(chosen), "policy for one service: its proxies were not told")
+
+
+def _policy_for_all(control_plane: ControlPlane, fleet: Fleet, size: Size, result: Run) -> None:
+    path = f"/meshes/{mesh.MESH}/meshtimeouts/"
     seconds: list[float] = []
     before = control_plane.cpu()
     for number in range(size.policy_changes):
@@ -169,15 +216,6 @@ def _policies(control_plane: ControlPlane, fleet: Fleet, size: Size, result: Run
         seconds.append(seen["last_at"] - answered)
     result.figures["mesh-wide policy: last message (s)"] = statistics.median(seconds)
     result.figures["mesh-wide policy: CPU (s)"] = (control_plane.cpu() - before) / size.policy_changes
-    chosen = mesh.service(min(size.services, size.proxies) // 2)
-    fleet.order("mark")
-    with _counted(control_plane, result.figures, "policy for one service: CPU (s)"):
-        control_plane.put(f"{path}few", mesh.timeout("few", 6_000, of_service=chosen))
-        seen = _settled(fleet, size, result, "policy for one service")
-    others = sum(count for service, count in seen["pushed"].items() if service != chosen)
-    result.figures["policy for one service: pushes to others"] = others
-    result.must(not others, f"policy for one service: {others} pushes to proxies of other services")
-    result.must(seen["pushed"].get(chosen), "policy for one service: its proxies were not told")
 
 
 def _restart(control_plane: ControlPlane, fleet: Fleet, size: Size, result: Run) -> None:

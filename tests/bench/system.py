@@ -96,6 +96,13 @@ class ControlPlane:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
+    def metric(self, name: str) -> float:
+        """The sum of a metric over all its labels."""
+        lines = self._diagnostics.request("GET", "/metrics").text.splitlines()
+        values = [float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{"))]
+        assert values, f"there is no metric {name}"
+        return sum(values)
+
     def _expect_success(self, answer: Answer) -> float:
         now = time.monotonic()
         assert answer.status in {200, 201}, f"{answer.status} {answer.text[:500]}"

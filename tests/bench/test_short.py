@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
 
-from tests.bench.scenario import Size, run
+from tests.e2e.harness.processes import ROOT
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("dialect", ["delta", "sotw"])
-def test_a_small_fleet_gets_all_it_needs_and_nothing_else(tmp_path: Path, dialect: str):
+def test_a_hundred_proxies_get_all_they_need_and_nothing_else(dialect: str):
     """
-    Everyone is configured, a policy for one service reaches nobody else, a restarted control plane re-sends nothing.
+    The command of the benchmark, in short.
 
+    Everyone is configured, a policy for one service reaches nobody else, a restarted control plane re-sends nothing.
     The last is a promise of the delta dialect only.
     """
-    size = Size(30, 10, delta=dialect == "delta", endpoint_changes=2, policy_changes=1, idle_seconds=0, within=20)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench.run", "--check", "--runs=1", "--proxies=100", f"--dialect={dialect}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=220,
+    )
 
-    assert run(size, tmp_path).faults == []
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "pushes to others | 0 |" in done.stdout
