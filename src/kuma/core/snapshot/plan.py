@@ -13,8 +13,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
-from kuma.core.model.labels import SERVICE_TAG, WORKLOAD_LABEL, ZONE_LABEL, ZONE_TAG
-from kuma.core.model.resource import Resource
+from kuma.core.model.labels import NAMESPACE_LABEL, SERVICE_TAG, WORKLOAD_LABEL, ZONE_LABEL, ZONE_TAG, kri
+from kuma.core.model.resource import Key, Meta, Resource
 from kuma.core.policies import POLICIES
 from kuma.core.policies._kit.build import (
     Part,
@@ -316,7 +316,7 @@ def _log_facts(snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: d
     """What access logs say of the proxy; nothing unless it writes any."""
     if not any(policy.logs and selected[policy.kind].policies for policy in POLICIES):
         return UNKNOWN_PROXY
-    spec, labels = proxy.resource.spec, proxy.resource.meta.labels
+    spec = proxy.resource.spec
     services = facts.service_tags(spec)
     return LogFacts(
         name=proxy.name,
@@ -324,7 +324,7 @@ def _log_facts(snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: d
         address=facts.networking(spec).address,
         service=services[0] if services else UNKNOWN_PROXY.service,
         zone=_zone(proxy),
-        workload=labels.get(WORKLOAD_LABEL, ""),
+        workload=_workload(proxy),
         workdir=traits.workdir or UNKNOWN_PROXY.workdir,
         ipv6=traits.ipv6,
     )
@@ -359,6 +359,14 @@ def _near(proxy: Proxy, grouped: _Grouped) -> Near:
 def _zone(proxy: Proxy) -> str:
     tagged = (tags[ZONE_TAG] for tags in facts.all_tag_sets(proxy.resource.spec) if tags.get(ZONE_TAG))
     return proxy.resource.meta.labels.get(ZONE_LABEL) or next(tagged, "")
+
+
+def _workload(proxy: Proxy) -> str:
+    """The identifier of the Workload that the proxy belongs to; empty when it says of none."""
+    meta = proxy.resource.meta
+    name = meta.labels.get(WORKLOAD_LABEL)
+    labels = {key: value for key in (ZONE_LABEL, NAMESPACE_LABEL) if (value := meta.labels.get(key))}
+    return kri("wl", Meta(Key("Workload", meta.mesh, name), labels)) if name else ""
 
 
 def _place(proxy: Proxy) -> Place:

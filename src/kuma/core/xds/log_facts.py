@@ -15,7 +15,8 @@ class LogFacts:
     """
     Facts of one proxy; the defaults are those of a proxy nothing is known of.
 
-    ``service`` is the first ``kuma.io/service`` of the proxy. ``workdir`` is where its kuma-dp keeps its files.
+    ``service`` is the first ``kuma.io/service`` of the proxy, ``workload`` the identifier (KRI) of its Workload.
+    ``workdir`` is where its kuma-dp keeps its files.
     ``ipv6``: whether names of collectors may resolve to IPv6 addresses.
     """
 

@@ -1,8 +1,9 @@
 """What Envoy gets from MeshAccessLog (spec/policies.md §14).
 
 Kuma's placeholders are filled in here, because only the control plane knows what they stand for; everything else in a
-format is Envoy's. Lines for a server go through a FIFO of kuma-dp, which sends them on. Where confs differ between
-clients or routes, each logger has a condition, so that a request is logged by the one conf that holds for it.
+format is Envoy's. Lines for a server go through a FIFO of kuma-dp, which sends them on. A logger has a condition where
+its conf does not hold for all: an outbound request is logged by one conf, that of its route or else of its service; an
+inbound one by every rule that holds for its client, as in Kuma.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from kuma.core.policies._kit.clients import cases
-from kuma.core.policies._kit.rules import InboundRules, Towards
+from kuma.core.model.resource import Key
+from kuma.core.policies._kit.rules import InboundRule, InboundRules, Towards
 from kuma.core.policies.meshaccesslog.spec import Backend, Conf, File, Format, OpenTelemetry, Tcp
-from kuma.core.policies.meshaccesslog.validate import PLACEHOLDER, host_and_port, parsed_body, texts_of
+from kuma.core.policies.meshaccesslog.validate import PLACEHOLDER, host_and_port, pairs_of, parsed_body, texts_of
 from kuma.core.units import is_ip
 from kuma.core.xds import names
 from kuma.core.xds.clients import expression, quoted
@@ -88,19 +89,33 @@ def outbound(draft: OutboundDraft, rules: Towards[Conf]) -> None:
 def inbound(draft: InboundDraft, rules: InboundRules[Conf]) -> None:
     """Log the traffic to the proxy's own application."""
     place = _place("INBOUND", draft.view.mesh, draft.view.logs, _UNKNOWN, draft.view.service, draft.extra_clusters)
-    found = cases(Conf, rules.rules)
-    matches = [case.match for case in found if case.match is not None]
+    written = _as_written(rules.rules)
     for chain in draft.chains:
-        earlier: list[str] = []
-        for case in found:
-            own = expression(case.match) if case.match is not None else ""
-            if chain.tls is None and own:
-                continue  # a peer without a certificate has no identity
-            condition = [*([f"({own})"] if own else []), *(f"!({other})" for other in earlier)]
-            _add(chain, _loggers(chain, case.merged.conf, place), " && ".join(condition))
-            earlier += [own] if own else []
-    if any(match.sni is not None for match in matches) and any(chain.tls is not None for chain in draft.chains):
+        for entries in written:
+            condition = _holds(entries, chain)
+            if condition is not None:
+                _add(chain, _loggers(chain, entries[0].conf, place), condition)
+    by_name = any(entry.match is not None and entry.match.sni is not None for entry in rules.rules)
+    if by_name and any(chain.tls is not None for chain in draft.chains):
         inspect_tls(draft.listener)
+
+
+def _as_written(rules: Iterable[InboundRule[Conf]]) -> list[list[InboundRule[Conf]]]:
+    """The matches of a rule together again: it logs a request once, also when several of them hold."""
+    found: dict[tuple[Key, str], list[InboundRule[Conf]]] = {}
+    for rule in rules:
+        found.setdefault((rule.origin, rule.text), []).append(rule)
+    return list(found.values())
+
+
+def _holds(entries: Sequence[InboundRule[Conf]], chain: ChainDraft) -> str | None:
+    """When any of the matches holds on a chain: empty for always, None for never."""
+    matches = [expression(entry.match) if entry.match is not None else "" for entry in entries]
+    if "" in matches:
+        return ""
+    if chain.tls is None:
+        return None  # a peer without a certificate has no identity
+    return matches[0] if len(matches) == 1 else " || ".join(f"({match})" for match in matches)
 
 
 def _place(
@@ -202,13 +217,17 @@ def _open_telemetry(collector: OpenTelemetry, default: str, place: _Place) -> Ac
     config.attributes.SetInParent()
     for attribute in collector.attributes or ():
         config.attributes.values.add(key=attribute.key).value.string_value = place.fill(attribute.value)
-    config.resource_attributes.values.add(key="kuma.mesh").value.string_value = place.placeholders["KUMA_MESH"]
+    for key, text in (("mesh", place.logs.mesh), ("zone", place.logs.zone), ("workload", place.logs.workload)):
+        if text:
+            config.resource_attributes.values.add(key=f"kuma.{key}").value.string_value = text
     return _named(OTEL_LOGGER, config)
 
 
 def _with_texts(body: AnyValue, change: Callable[[str], str]) -> AnyValue:
     for text in texts_of(body):
         text.string_value = change(text.string_value)
+    for pair in pairs_of(body):
+        pair.key = change(pair.key)
     return body
 
 

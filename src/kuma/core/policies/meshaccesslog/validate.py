@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from google.protobuf.json_format import ParseDict, ParseError
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from kuma.core.errors import MeshError, Violation
 from kuma.core.policies._kit.format import format_violations
@@ -81,6 +81,15 @@ def texts_of(value: AnyValue) -> Iterator[AnyValue]:
         case "kvlist_value":
             for pair in value.kvlist_value.values:
                 yield from texts_of(pair.value)
+
+
+def pairs_of(value: AnyValue) -> Iterator[KeyValue]:
+    """Every key with a value in a body; the control plane fills in its placeholders in keys, too."""
+    for item in value.array_value.values:
+        yield from pairs_of(item)
+    for pair in value.kvlist_value.values:
+        yield pair
+        yield from pairs_of(pair.value)
 
 
 def host_and_port(text: str) -> tuple[str, int | None] | None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuma.core.model.resource import Key
+from kuma.core.policies._kit.merge import conf_text
 from kuma.core.policies._kit.rules import InboundRule, InboundRules, Merged, Towards
 from kuma.core.policies._kit.spec import Match
 from kuma.core.policies.meshaccesslog.apply import FILE_LOGGER, OTEL_LOGGER, inbound, outbound
@@ -23,7 +24,8 @@ from tests.unit.core.policies.traffic import application, get
 
 KEY = Key("MeshAccessLog", "default", "mine")
 WEB = ("spiffe://default/web", "kuma://kuma.io/service/web")
-FACTS = LogFacts("web-1", "default", "10.0.0.7", "web", "zone-1", "web-workload", "/run/kuma")
+WORKLOAD = "kri_wl_default_zone-1__web_"
+FACTS = LogFacts("web-1", "default", "10.0.0.7", "web", "zone-1", WORKLOAD, "/run/kuma")
 PLACEHOLDERS = (
     "%KUMA_SOURCE_ADDRESS% %KUMA_SOURCE_ADDRESS_WITHOUT_PORT% %KUMA_SOURCE_SERVICE% %KUMA_DESTINATION_SERVICE% "
     "%KUMA_MESH% %KUMA_TRAFFIC_DIRECTION% %KUMA_ZONE% %KUMA_WORKLOAD%"
@@ -57,7 +59,8 @@ def _towards(*backends, routes=None):
 
 def _rule(*backends, match=None):
     parsed = None if match is None else Match.model_validate(match)
-    return InboundRule(parsed, _conf(*backends), KEY, "kri_mal_default___mine_")
+    conf = _conf(*backends)
+    return InboundRule(parsed, conf, KEY, "kri_mal_default___mine_", conf_text(conf))
 
 
 def _spiffe(value, kind="Exact"):
@@ -101,7 +104,7 @@ def test_placeholders_of_outbound_traffic_are_filled_in(drafts):
 
     [logger] = _logs(draft.chain)
     assert (logger.name, _unpacked(logger).path) == (FILE_LOGGER, "/logs/a")
-    assert _text(logger) == "10.0.0.7:0 10.0.0.7 web backend default OUTBOUND zone-1 web-workload\n"
+    assert _text(logger) == "10.0.0.7:0 10.0.0.7 web backend default OUTBOUND zone-1 kri_wl_default_zone-1__web_\n"
 
 
 def test_placeholders_of_inbound_traffic_are_filled_in(drafts):
@@ -111,7 +114,7 @@ def test_placeholders_of_inbound_traffic_are_filled_in(drafts):
     inbound(draft, InboundRules((_rule(_plain("/logs/a", PLACEHOLDERS)),)))
 
     [logger] = _logs(draft.chains[0])
-    assert _text(logger) == "10.0.0.7:0 10.0.0.7 unknown backend default INBOUND zone-1 web-workload\n"
+    assert _text(logger) == "10.0.0.7:0 10.0.0.7 unknown backend default INBOUND zone-1 kri_wl_default_zone-1__web_\n"
 
 
 @pytest.mark.parametrize(
@@ -177,15 +180,17 @@ def test_long_names_of_streams_are_cut_as_kuma_dp_cuts_them():
 def test_records_for_a_collector_carry_body_and_attributes(drafts):
     """The default body is the default line; placeholders are filled in everywhere."""
     attributes = [{"key": "mesh", "value": "%KUMA_MESH%"}]
-    body = {"kvlistValue": {"values": [{"key": "dst", "value": {"stringValue": "%KUMA_DESTINATION_SERVICE%"}}]}}
+    pair = {"key": "to-%KUMA_ZONE%", "value": {"stringValue": "%KUMA_DESTINATION_SERVICE%"}}
+    body = {"arrayValue": {"values": [{"kvlistValue": {"values": [pair]}}, {"stringValue": "%KUMA_MESH%"}]}}
     draft = _outbound(drafts, _otel(attributes=attributes, body=body), _otel("10.0.0.9"), _otel(body="%KUMA_ZONE%"))
 
     loggers = _logs(draft.chain)
     first, second, third = (_unpacked(logger, OpenTelemetryAccessLogConfig) for logger in loggers)
     assert {logger.name for logger in loggers} == {OTEL_LOGGER}
     assert first.log_name == "MeshAccessLog"
+    filled = {"key": "to-zone-1", "value": {"stringValue": "backend"}}
     assert MessageToDict(first.body) == {
-        "kvlistValue": {"values": [{"key": "dst", "value": {"stringValue": "backend"}}]}
+        "arrayValue": {"values": [{"kvlistValue": {"values": [filled]}}, {"stringValue": "default"}]}
     }
     assert [(one.key, one.value.string_value) for one in first.attributes.values] == [("mesh", "default")]
     assert second.body.string_value.startswith('[%START_TIME%] default "%REQ(:METHOD)%')
@@ -275,26 +280,42 @@ def _routed(drafts, folder):
     return draft
 
 
+def test_records_for_a_collector_say_whose_they_are(drafts):
+    """Mesh, zone and workload, as in Kuma; what is not known is left out."""
+    known, unknown = (drafts.outbound("http") for _ in range(2))
+    known.view = replace(known.view, logs=FACTS)
+    found = []
+    for draft in (known, unknown):
+        outbound(draft, _towards(_otel()))
+        resource = _unpacked(_logs(draft.chain)[0], OpenTelemetryAccessLogConfig).resource_attributes
+        found.append({one.key: one.value.string_value for one in resource.values})
+
+    assert found == [
+        {"kuma.mesh": "default", "kuma.zone": "zone-1", "kuma.workload": WORKLOAD},
+        {"kuma.mesh": "default"},
+    ]
+
+
 def _by_client(drafts, folder, protocol, port):
-    """An inbound with a log for one client, and one for all others."""
+    """An inbound with logs for some clients, and one for all."""
     draft = drafts.inbound(protocol, TlsMode.STRICT, workload_port=port)
     sni = {"sni": {"type": "Exact", "value": "backend.mesh"}}
+    prefix, exact, nobody = (
+        _plain(folder / f"{protocol}-{name}", "%DOWNSTREAM_PEER_URI_SAN%") for name in ("prefix", "exact", "nobody")
+    )
     rules = (
-        _rule(
-            _plain(folder / f"{protocol}-exact", "%KUMA_DESTINATION_SERVICE%"), match=_spiffe("spiffe://default/web")
-        ),
-        _rule(
-            _plain(folder / f"{protocol}-prefix", "%PROTOCOL%"),
-            match={**_spiffe("spiffe://default/w", "Prefix"), **sni},
-        ),
-        _rule(_plain(folder / f"{protocol}-others", "%REQUESTED_SERVER_NAME%")),
+        _rule(exact, match=_spiffe("spiffe://default/web")),
+        _rule(prefix, match={**_spiffe("spiffe://default/we", "Prefix"), **sni}),
+        _rule(prefix, match=_spiffe("spiffe://default/w", "Prefix")),
+        _rule(nobody, match=_spiffe("spiffe://default/ap")),
+        _rule(_plain(folder / f"{protocol}-all", "%REQUESTED_SERVER_NAME%")),
     )
     inbound(draft, InboundRules(rules))
     return draft
 
 
-def test_each_request_is_logged_by_the_conf_that_holds_for_it(drafts, envoy, authority, tmp_path):
-    """The most specific rule for a client holds alone, over HTTP and TCP; so does the conf of a route."""
+def test_a_request_is_logged_by_every_rule_that_holds_for_its_client(drafts, envoy, authority, tmp_path):
+    """Once by each, however many matches of a rule hold, over HTTP and TCP; a route with its own log uses only that."""
     with application() as first, application() as second:
         routed = _routed(drafts, tmp_path)
         own = _by_client(drafts, tmp_path, "http", first), _by_client(drafts, tmp_path, "tcp", second)
@@ -307,10 +328,20 @@ def test_each_request_is_logged_by_the_conf_that_holds_for_it(drafts, envoy, aut
             # Envoy may take ten seconds to flush its files.
             assert _awaited(tmp_path / "routed", 1) == ["/special"]
             assert sorted(_awaited(tmp_path / "common", 2)) == ["/nowhere", "/other"]
-            for protocol, spoken in (("http", "HTTP/1.1"), ("tcp", "-")):
-                assert _awaited(tmp_path / f"{protocol}-exact", 1) == ["backend"]
-                assert _awaited(tmp_path / f"{protocol}-prefix", 1) == [spoken]
-                assert _awaited(tmp_path / f"{protocol}-others", 1)[-1:] == ["backend.mesh"]
+            for protocol in ("http", "tcp"):
+                assert _awaited(tmp_path / f"{protocol}-all", 3) == ["backend.mesh"] * 3
+                assert _awaited(tmp_path / f"{protocol}-exact", 1) == [",".join(WEB)]
+                assert _awaited(tmp_path / f"{protocol}-prefix", 2) == [",".join(WEB), "spiffe://default/wet"]
+                assert (tmp_path / f"{protocol}-nobody").read_bytes() == b""
+
+
+@pytest.mark.parametrize(("mode", "chains"), [(TlsMode.OFF, [1]), (TlsMode.PERMISSIVE, [1, 2]), (TlsMode.STRICT, [2])])
+def test_a_rule_for_some_clients_needs_certificates(drafts, mode, chains):
+    """Who calls without one has no identity, and is logged by the rules for everybody only."""
+    draft = drafts.inbound("http", mode)
+    inbound(draft, InboundRules((_rule(_file(), match=_spiffe("spiffe://default/web")), _rule(_file("/logs/all")))))
+
+    assert [len(_logs(chain)) for chain in draft.chains] == chains
 
 
 TEXTS = st.sampled_from(["x", "%KUMA_MESH% %PROTOCOL%", PLACEHOLDERS, "100%%"])
