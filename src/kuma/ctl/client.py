@@ -293,7 +293,8 @@ def _reason(error: Exception, timeout: float) -> str:
 def _checked(response: http.client.HTTPResponse, content: bytes) -> Answer:
     status = response.status
     if status == 404:
-        raise NotFound(_error(status, content).summary)
+        missing = _error(status, content)
+        raise NotFound("; ".join(filter(None, (missing.summary, missing.next_step))))
     if status >= 400:
         raise _error(status, content)
     if status >= 300:

@@ -52,6 +52,12 @@ class GoDuration(click.ParamType[float]):
         return seconds
 
 
+class WholeNumber(click.IntRange):
+    """A number in a range; click would call what is none an "integer range"."""
+
+    name = "whole number"
+
+
 class _Output(click.ParamType[str]):
     name = "table|yaml|json"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from kuma.core.errors import BadRequest, TooLarge
 from kuma.ctl.errors import CommandFailed
 
 MAX_BYTES: Final = 5 * 1024 * 1024
-_URL_TIMEOUT: Final = 10.0
+_CHUNK: Final = 64 * 1024
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
 _SEPARATOR: Final = re.compile(r"^---[^\n]*(?:\n|\Z)", re.MULTILINE)
 
@@ -38,9 +39,9 @@ class Document:
     content: str
 
 
-def read(source: str) -> list[Text]:
+def read(source: str, download_within: float = 10.0) -> list[Text]:
     """
-    Everything behind the value of ``--file``.
+    Everything behind the value of ``--file``; a URL has ``download_within`` seconds.
 
     Raises:
         CommandFailed: it cannot be read.
@@ -50,7 +51,7 @@ def read(source: str) -> list[Text]:
     if source == "-":
         return [_text("standard input", _limited("standard input", sys.stdin.buffer))]
     if source.startswith(("http://", "https://")):
-        return [_text(source, _download(source))]
+        return [_text(source, _download(source, download_within))]
     path = Path(source)
     if path.is_dir():
         return [_file(file) for file in sorted(path.iterdir()) if file.suffix.lower() in _SUFFIXES and file.is_file()]
@@ -81,8 +82,12 @@ def _file(path: Path) -> Text:
 def _limited(name: str, file: IO[bytes]) -> bytes:
     data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise TooLarge(f"{name} is larger than {MAX_BYTES} bytes; split it")
+        raise _too_large(name)
     return data
+
+
+def _too_large(name: str) -> TooLarge:
+    return TooLarge(f"{name} is larger than {MAX_BYTES} bytes; split it")
 
 
 def _text(name: str, data: bytes) -> Text:
@@ -92,20 +97,29 @@ def _text(name: str, data: bytes) -> Text:
         raise BadRequest(f"{name} is not UTF-8 text: wrong byte at offset {error.start}") from None
 
 
-def _download(url: str) -> bytes:
+def _download(url: str, within: float) -> bytes:
     from http.client import HTTPException
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
     failed = f"error while retrieving URL {url}"
+    deadline = time.monotonic() + within
     try:
-        with urlopen(url, timeout=_URL_TIMEOUT) as answer:  # noqa: S310 - only http and https come here
+        with urlopen(url, timeout=within) as answer:  # noqa: S310 - only http and https come here
             if answer.status != 200:
                 raise CommandFailed(f"{failed}: status {answer.status}")
-            return _limited(url, answer)
+            data = bytearray()
+            while chunk := answer.read1(_CHUNK):
+                data += chunk
+                if len(data) > MAX_BYTES:
+                    raise _too_large(url)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not complete within {within:g}s")
+            return bytes(data)
     except HTTPError as error:
         with error:
             raise CommandFailed(f"{failed}: status {error.code}; is the address right?") from None
     except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+        cause = getattr(error, "reason", error)
+        reason = getattr(cause, "strerror", None) or str(cause) or type(error).__name__
         raise CommandFailed(f"{failed}: {reason}; download it by other means and use --file PATH") from None

@@ -111,6 +111,25 @@ def test_not_found_is_not_found_whatever_the_body(cp):
         _client(cp.url).get("/b")
 
 
+@pytest.mark.parametrize(
+    "status, title, detail, next_step",
+    [
+        (404, "Failed to retrieve Mesh", "Not found", 'see "kumactl get meshes"'),
+        (401, "Invalid authentication data", "Unauthenticated", "the token is wrong, expired or revoked"),
+        (403, "Access Denied", "not you", "give the token of a user who may do this"),
+        (409, "Conflict", "it was changed", "look at it, then try again"),
+        (503, "Service unavailable", "disk full", "the log of kuma-cp says more"),
+    ],
+)
+def test_a_refusal_comes_with_a_next_step(cp, status, title, detail, next_step):
+    """The API answers in Kuma's words, which name the cause only."""
+    cp.refuse("GET", "/a", status, title, detail)
+    with pytest.raises((ApiError, NotFound)) as refused:
+        _client(cp.url).get("/a")
+    assert str(refused.value).startswith(f"{title} ({detail})")
+    assert next_step in str(refused.value)
+
+
 def test_a_redirect_names_its_target(cp):
     """A request with a token is never sent on to where someone else says."""
     cp.answer("GET", "/a", b"", 301, {"location": "https://elsewhere:5682/a"})

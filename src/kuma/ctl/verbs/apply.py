@@ -156,7 +156,8 @@ def _send(client: Client, item: _Item) -> int:
         warnings = answer.object().get("warnings") if answer.body.strip() else None
     except ApiError as error:
         fields = "".join(f"{field}={reason} " for field, reason in error.fields)
-        raise CommandFailed(f"{item}: failed server side: {error.summary};{fields}") from None
+        hint = f"\n{error.next_step}" if error.next_step else ""
+        raise CommandFailed(f"{item}: failed server side: {error.summary};{fields}{hint}") from None
     except MeshError as error:
         raise CommandFailed(f"{item}: failed server side: {error}") from None
     click.echo(f"{item} {'Created' if answer.status == 201 else 'Updated'}")

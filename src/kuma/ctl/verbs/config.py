@@ -144,4 +144,4 @@ def switch(name: str) -> None:
 
 
 def _unknown(name: str) -> str:
-    return f'there is no Control Plane with name "{name}"'
+    return f'there is no Control Plane with name "{name}"; see "kumactl config control-planes list"'

@@ -160,6 +160,8 @@ def tls_certificate(kind: str, hostnames: tuple[str, ...], key_type: str, key_fi
     """Generate a self-signed certificate and its key."""
     from kuma.ctl.signing import private_pem, self_signed
 
+    if not hostnames:
+        raise BadRequest("--hostname is empty; give the host names or addresses that the certificate is for")
     key, certificate = self_signed(kind, key_type, hostnames, session().now())
     _store("Private key", key_file, private_pem(key), 0o400)
     _store("Certificate", cert_file, certificate, 0o600)

@@ -12,7 +12,7 @@ import click
 from kuma.core.errors import MeshError, NotFound
 from kuma.core.model.kinds import Form, Kind, Scope
 from kuma.ctl.errors import CommandFailed
-from kuma.ctl.flags import Command, Group, mesh_flag, output_flag
+from kuma.ctl.flags import Command, Group, WholeNumber, mesh_flag, output_flag
 from kuma.ctl.kinds import MANY, ON_COMMAND_LINE, ONE, collection_path, item_path, text_of, words
 from kuma.ctl.output import age, mapping, mappings, print_json, print_table, print_yaml, tags_text
 from kuma.ctl.session import session
@@ -132,7 +132,7 @@ def _list_command(kind: Kind, word: str) -> click.Command:
         callback=lambda size, offset: _show_many(kind, size, offset),
         help=f"Show {kind.plural_display_name}.",
         params=[
-            click.Option(["--size"], type=click.IntRange(min=1), help="Largest number of resources to show."),
+            click.Option(["--size"], type=WholeNumber(1), help="Largest number of resources to show."),
             click.Option(["--offset"], help="Where to go on, as the last page said."),
         ],
         hidden=word not in kind.words,

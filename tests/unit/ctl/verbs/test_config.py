@@ -5,6 +5,7 @@ import stat
 import pytest
 
 ADD = ("config", "control-planes", "add")
+SEE = 'see "kumactl config control-planes list"'
 
 
 def test_a_new_user_has_the_control_plane_of_this_machine(bare, home):
@@ -107,7 +108,10 @@ def test_remove_leaves_an_active_one_or_says_so(bare):
     assert bare(*ADD, "--name", "a", "--address", "http://a", "--skip-check").exit_code == 0
     remove = ("config", "control-planes", "remove", "--name")
     assert bare(*remove, "a").stdout == 'removed Control Plane "a"\nswitched active Control Plane to "local"\n'
-    assert bare(*remove, "a").stderr == 'Error: there is no Control Plane with name "a"\n'
+    assert (
+        bare(*remove, "a").stderr
+        == 'Error: there is no Control Plane with name "a"; see "kumactl config control-planes list"\n'
+    )
     assert bare(*remove, "local").stdout == (
         'removed Control Plane "local"\nthere is no active Control Plane left. '
         "Use `kumactl config control-planes add` to add a Control Plane and make it active\n"
@@ -121,7 +125,10 @@ def test_switch_changes_the_active_one(bare):
     assert bare(*ADD, "--name", "a", "--address", "http://127.0.0.1:1", "--skip-check").exit_code == 0
     switch = ("config", "control-planes", "switch", "--name")
     assert bare(*switch, "local").stdout == 'switched active Control Plane to "local"\n'
-    assert bare(*switch, "x").stderr == 'Error: there is no Control Plane with name "x"\n'
+    assert (
+        bare(*switch, "x").stderr
+        == 'Error: there is no Control Plane with name "x"; see "kumactl config control-planes list"\n'
+    )
     assert "*        local" in bare("config", "control-planes", "list").stdout
 
 
