@@ -21,6 +21,7 @@ from kuma.dp.proxy import Proxy, described
 from kuma.dp.readiness import Readiness
 from kuma.dp.request import request_body
 from kuma.dp.settings import Settings
+from kuma.dp.startup import tell_when_serving
 from kuma.dp.supervise import Farewell, Orders, supervise
 from kuma.dp.token_file import watch
 from kuma.dp.workdir import work_dir, write_private
@@ -138,10 +139,14 @@ class _Life:
             await self.readiness.also_on(admin.host)
             async with asyncio.TaskGroup() as tasks:
                 token = "" if self.settings.token else self.settings.token_path
-                watcher = tasks.create_task(watch(token, deliver), name="token file")
+                helpers = (
+                    tasks.create_task(watch(token, deliver), name="token file"),
+                    tasks.create_task(tell_when_serving(admin), name="start of Envoy"),
+                )
                 streamer = tasks.create_task(logs.run(), name="access log")
                 code = await supervise(envoy, admin, self.orders, self.settings.drain_time, self._farewell)
-                watcher.cancel()
+                for helper in helpers:
+                    helper.cancel()
                 streamer.cancel()
             return code
         finally:

@@ -123,14 +123,21 @@ def _read(option: Option, raw: Value) -> Any:
             raise ValueError(f"{text!r} is neither true nor false")
         case Sort.INT:
             if not text.isascii() or not text.isdigit() or len(text) > 18:
-                raise ValueError(f"{text!r} is not a number")
+                raise ValueError(f"{text!r} is not a whole number from 0 on")
             return int(text)
         case Sort.DURATION:
-            return parse_duration(text)
+            return _duration(text)
         case _:
             if not text.isprintable() and option.name not in ("resource", "token", "ca_cert"):
                 raise ValueError("contains a character that cannot be printed")
             return text
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; durations are written like 30s or 1m30s") from error
 
 
 def _pairs(items: str | Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,10 @@ def read_token(path: str) -> str:
         with Path(path).open("rb") as file:
             data = file.read(MAX_TOKEN_BYTES + 1)
     except OSError as error:
-        raise ConfigInvalid(f"--dataplane-token-file: cannot read {path}: {error.strerror}") from error
+        raise ConfigInvalid(
+            f"--dataplane-token-file: cannot read {path}: {error.strerror}; make a token with "
+            "'kumactl generate dataplane-token' and write it to this file"
+        ) from error
     if len(data) > MAX_TOKEN_BYTES:
         raise ConfigInvalid(f"--dataplane-token-file: {path} is no token: it has over {MAX_TOKEN_BYTES} bytes")
     return checked(data.decode(errors="replace"), f"--dataplane-token-file: {path}")

@@ -100,7 +100,7 @@ async def establish(address: ControlPlaneAddress, ca: str, fingerprint: str, *, 
 def refusal(address: ControlPlaneAddress, trust: Trust, error: ssl.SSLCertVerificationError) -> ControlPlaneUnverified:
     """The reason, and the ways out."""
     why = error.verify_message.rstrip(".")
-    head = f"cannot verify the control plane at {address} by {trust.origin}: {why}. The token was not sent."
+    head = f"cannot verify the control plane at {address} by {trust.origin}: {why}. Nothing was sent to it."
     if error.verify_code in (62, 64):  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
         return ControlPlaneUnverified(
             f"{head} Use a --cp-address whose host its certificate names, or give the control plane a certificate "
@@ -110,7 +110,8 @@ def refusal(address: ControlPlaneAddress, trust: Trust, error: ssl.SSLCertVerifi
         return ControlPlaneUnverified(f"{head} {_elsewhere(address)}")
     return ControlPlaneUnverified(
         f"{head} One of these helps:\n"
-        "  a token that this control plane issued (kumactl generate dataplane-token): it names the CA to trust\n"
+        "  a token that this control plane issued (kumactl generate dataplane-token), by --dataplane-token-file: it "
+        "names the CA to trust\n"
         "  --ca-cert-file=FILE with the CA certificate of the control plane\n"
         "  --skip-verify, which trusts whoever answers: for tests only"
     )
@@ -130,7 +131,7 @@ async def _shown_ca(address: ControlPlaneAddress, fingerprint: str) -> str:
             return ssl.DER_cert_to_PEM_cert(der)
     raise ControlPlaneUnverified(
         f"cannot verify the control plane at {address} by the CA fingerprint in the token: it does not show the CA "
-        f"with {fingerprint}. The token was not sent. {_elsewhere(address)}"
+        f"with {fingerprint}. Nothing was sent to it. {_elsewhere(address)}"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum, auto
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.e2e.harness import documents
 from tests.e2e.harness.api import Api
@@ -60,7 +61,10 @@ class Proxy:
         )
         self.token_file = directory / "token"
         self.token_file.write_text(control_plane.token(name, mesh) if token is None else token)
+        # Short, for there will be Unix sockets in it; kuma-dp leaves its own directory behind when it is killed.
+        self._scratch = TemporaryDirectory(prefix="e2e-")
         chosen = {
+            "TMPDIR": self._scratch.name,
             "KUMA_READINESS_PORT": str(self.readiness.port),
             "KUMA_CONTROL_PLANE_RETRY_BACKOFF": "300ms",
             **(env or {}),
@@ -164,6 +168,7 @@ class Proxy:
     def close(self) -> None:
         if self._program:
             self._program.close()
+        self._scratch.cleanup()
 
 
 class ProxyEnded(Exception):

@@ -144,7 +144,7 @@ def test_a_proxy_joins_becomes_ready_and_ends_cleanly():
         assert token(CaFingerprint=fingerprint()) not in proxy.text()
         assert b"KUMA_DATAPLANE_RUNTIME_TOKEN" not in environment
 
-    assert modes == {"bootstrap.yaml": 0o600}
+    assert modes == {"bootstrap.yaml": 0o600, ".in-use": 0o600}
     assert asked["workdir"] == str(workdir)
     assert asked["readinessPort"] == port
     assert asked["version"]["envoy"]["kumaDpCompatible"] is True
@@ -168,13 +168,17 @@ def test_draining_is_announced_before_envoy_ends():
 
 
 def test_envoy_dies_with_kuma_dp():
-    """Whatever kills kuma-dp, no Envoy is left that nobody looks after."""
+    """Whatever kills kuma-dp, no Envoy is left that nobody looks after, and the next start clears the rest away."""
     with ControlPlane() as control_plane, _running(control_plane) as proxy:
         envoy = proxy.envoy()
         proxy.process.kill()
         proxy.process.wait()
 
         proxy.until(lambda: not _alive(envoy), "Envoy is gone")
+        (left,) = proxy.folder.glob("kuma-dp-*")
+        with _running(control_plane, env={"TMPDIR": str(proxy.folder)}) as next_one:
+            next_one.envoy()
+            assert not left.exists()
 
 
 def test_kuma_dp_ends_with_envoy():

@@ -20,6 +20,24 @@ def test_a_temporary_directory_is_passable_and_gone_afterwards():
     assert not path.exists()
 
 
+def test_what_a_killed_kuma_dp_left_is_removed_by_the_next_start(tmp_path: Path, monkeypatch):
+    """It holds a token. What is in use, or is not ours to judge, stays."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, foreign = tmp_path / "kuma-dp-left", tmp_path / "kuma-dp-of-kuma"
+    for directory in (left, foreign):
+        directory.mkdir()
+        (directory / "bootstrap.yaml").write_text("token")
+    (left / ".in-use").touch()
+
+    with work_dir("") as first:
+        assert not left.exists()
+        with work_dir("") as second:
+            assert first.exists()
+        assert not second.exists()
+
+    assert [entry.name for entry in tmp_path.iterdir()] == ["kuma-dp-of-kuma"]
+
+
 def test_a_given_directory_is_made_and_kept():
     """It is the user's."""
     with tempfile.TemporaryDirectory() as base, work_dir(f"{base}/a/b") as path:
@@ -27,7 +45,7 @@ def test_a_given_directory_is_made_and_kept():
         assert path.is_dir()
 
 
-@pytest.mark.parametrize("given", ["/dev/null/x", "/run/" + "x" * 100])
+@pytest.mark.parametrize("given", ["/dev/null/x", "/dev/null", "/run/" + "x" * 100])
 def test_impossible_directories_are_named(given):
     """Before Envoy fails to open its socket there."""
     with pytest.raises(ConfigInvalid, match="--work-dir"), work_dir(given):
