@@ -93,6 +93,11 @@ class Resource(Generic[S_co]):
         return BY_NAME[self.meta.key.kind]
 
 
+def no_status(_: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Nothing is known beside the spec."""
+    return {}
+
+
 def _nothing(_: Resource[Any]) -> Iterator[Any]:
     return iter(())
 
@@ -104,13 +109,15 @@ class Definition:
 
     ``validate`` yields every broken rule with the full field path (plugin kinds: starting ``spec.``); ``warnings``
     yields sentences about what is accepted but deprecated or without effect; ``complete`` fills in what the control
-    plane adds before storing (defaults that are kept with the resource).
+    plane adds before storing (defaults that are kept with the resource); ``status`` is what is shown beside a spec,
+    given in wire form, unless a status is stored.
     """
 
     spec: type[Spec]
     validate: Callable[[Resource[Any]], Iterator[Violation]] = field(default=_nothing)
     warnings: Callable[[Resource[Any]], Iterator[str]] = field(default=_nothing)
     complete: Callable[[Any], Any] = field(default=lambda spec: spec)
+    status: Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(default=no_status)
 
 
 @cache

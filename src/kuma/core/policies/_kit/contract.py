@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kuma.core.errors import Violation
-from kuma.core.model.resource import Definition, Resource
+from kuma.core.model.resource import Definition, Resource, no_status
 from kuma.core.model.spec import Spec
 from kuma.core.policies._kit.rules import InboundRules, Towards
 from kuma.core.policies._kit.spec import PolicySpec
@@ -48,6 +48,7 @@ class Policy:
     probes do. ``logs``: its configuration says which proxy it is of.
     ``patch`` rewrites complete Envoy resources after every other policy; the whole proxy has one conf of such a kind.
     ``nearness`` says how the endpoints of a destination are grouped for a proxy, where the kind has a say in that.
+    ``status`` makes the status of a policy from its spec in wire form, where the kind has one.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Policy:
     logs: bool = False
     patch: Callable[[Any, Resources], Resources] | None = None
     nearness: Callable[[Any, Place], Nearness] | None = None
+    status: Callable[[Mapping[str, Any]], Mapping[str, Any]] = no_status
 
     def definition(self) -> Definition:
         """The policy as a resource kind."""
@@ -76,4 +78,4 @@ class Policy:
         def warnings(resource: Resource[Any]) -> Iterator[str]:
             return self.warnings(resource.spec)
 
-        return Definition(spec=self.spec, validate=validate, warnings=warnings)
+        return Definition(spec=self.spec, validate=validate, warnings=warnings, status=self.status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kuma.core.policies._kit.collectors import backend_refs_status
 from kuma.core.policies._kit.contract import Policy
 from kuma.core.policies.meshaccesslog.apply import inbound, outbound
 from kuma.core.policies.meshaccesslog.spec import Conf, MeshAccessLog
@@ -18,4 +19,5 @@ POLICY: Final = Policy(
     outbound=outbound,
     inbound=inbound,
     logs=True,
+    status=backend_refs_status,
 )

@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from kuma.core.errors import BadRequest
 from kuma.core.model.kinds import BY_NAME, Form, Kind, Scope
 from kuma.core.model.labels import MESH_LABEL, kri
-from kuma.core.model.resource import Meta, Resource
+from kuma.core.model.resource import Meta, Resource, definition
 from kuma.cp.store.decoding import meta_of
 from kuma.cp.store.port import Record
 
@@ -39,7 +39,10 @@ class Shown:
 
     @classmethod
     def stored(cls, record: Record) -> Shown:
-        return cls(meta_of(record), from_json(record.spec), None if record.status is None else from_json(record.status))
+        spec = from_json(record.spec)
+        if record.status is None:
+            return cls(meta_of(record), spec, definition(record.key.kind).status(spec))
+        return cls(meta_of(record), spec, from_json(record.status))
 
     @classmethod
     def derived(cls, resource: Resource[Any]) -> Shown:
