@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,16 +29,23 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One HTTP server on a port of the loopback address."""
+    """
+    One HTTP server on a port of the loopback address.
+
+    ``host`` is another address of it; ``open`` makes the connection, from wherever.
+    """
 
     port: int
     timeout: float = 20
+    host: str = "127.0.0.1"
+    open: Callable[[tuple[str, int], float], socket.socket] = socket.create_connection
 
     def request(
         self, method: str, path: str, body: bytes | str | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
         try:
+            connection.sock = self.open((self.host, self.port), self.timeout)
             content = body.encode(errors="surrogatepass") if isinstance(body, str) else body
             connection.request(method, path, body=content, headers=dict(headers or {}))
             response = connection.getresponse()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness.api import Api
 from tests.e2e.harness.kumactl import Kumactl
+from tests.e2e.harness.namespaces import Host
 from tests.e2e.harness.ports import free_port
 from tests.e2e.harness.processes import Program, command, environment
 from tests.e2e.harness.waiting import wait_until
@@ -24,7 +26,10 @@ _BRISK = {
 class ControlPlane:
     """A control plane that can be killed and started again with all it has stored."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None, host: Host | None = None) -> None:
+        """On ``host``, else on this machine."""
+        self._prefix = host.prefix if host else ()
+        connect = host.open if host else socket.create_connection
         self.directory = directory
         self.home = directory / "home"
         self.home.mkdir(parents=True)
@@ -32,9 +37,9 @@ class ControlPlane:
         self.https_port = free_port()
         self.dp_port = free_port()
         self.diagnostics_port = free_port()
-        self.api = Api(self.http_port)
-        self.diagnostics = Api(self.diagnostics_port)
-        self.kumactl = Kumactl(self.home, {})
+        self.api = Api(self.http_port, open=connect)
+        self.diagnostics = Api(self.diagnostics_port, open=connect)
+        self.kumactl = Kumactl(self.home, {}, self._prefix)
         self._settings = {
             "KUMA_API_SERVER_HTTP_INTERFACE": "127.0.0.1",
             "KUMA_API_SERVER_HTTP_PORT": str(self.http_port),
@@ -70,7 +75,7 @@ class ControlPlane:
     def start(self, *, seconds: float = 20) -> ControlPlane:
         """Start, or start again in the same work directory, and wait until it is ready."""
         self._program = Program(
-            [*command("kuma-cp"), "run"],
+            [*self._prefix, *command("kuma-cp"), "run"],
             log=self.directory / "kuma-cp.log",
             env=environment(self.home, self._settings),
         )

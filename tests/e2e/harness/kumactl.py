@@ -24,15 +24,16 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Kumactl:
-    """Runs against one control plane, with a home directory of its own."""
+    """Runs against one control plane, with a home directory of its own; ``prefix`` goes before every command."""
 
     home: Path
     env: Mapping[str, str]
+    prefix: tuple[str, ...] = ()
 
     def run(self, *arguments: str, stdin: str = "", seconds: float = 30) -> Result:
         """Run a command; any exit code is an answer."""
         done = subprocess.run(
-            [*command("kumactl"), *arguments],
+            [*self.prefix, *command("kumactl"), *arguments],
             env=environment(self.home, self.env),
             cwd=self.home,
             input=stdin,
