@@ -74,7 +74,7 @@ def run(context: click.Context, /, config_file: Path | None, **log_flags: Any) -
     except OSError as error:
         _fail(f"the log file {path} cannot be written: {error.strerror}")
     try:
-        _check_built(os.environ)
+        _check_built(config_file, os.environ)
         loaded = load(config_file, os.environ)
         outside = next((one for one in addresses() if not one.startswith("127.") and ":" not in one), None)
         config = autoconfigure(loaded.config, home=str(Path.home()), address=outside)
@@ -89,19 +89,22 @@ def run(context: click.Context, /, config_file: Path | None, **log_flags: Any) -
     _run(config, levels)
 
 
-def _check_built(environ: Mapping[str, str]) -> None:
+def _check_built(config_file: Path | None, environ: Mapping[str, str]) -> None:
     """
     Say that something is not built, before its other settings are found missing.
 
     Raises:
-        ConfigInvalid: the environment asks for it. Asked by file alone, the checks of the settings answer.
+        ConfigInvalid: it is asked for, by file or environment, or these cannot be read.
     """
-    for name, unbuilt, instead in (
-        ("KUMA_ENVIRONMENT", ("kubernetes",), "universal"),
-        ("KUMA_STORE_TYPE", ("kubernetes", "postgres"), "sqlite or memory"),
+    from kuma.cp.config import given
+
+    asked = given(config_file, environ)
+    for key, variable, unbuilt, instead in (
+        ("environment", "KUMA_ENVIRONMENT", ("kubernetes",), "universal"),
+        ("store.type", "KUMA_STORE_TYPE", ("kubernetes", "postgres"), "sqlite or memory"),
     ):
-        if environ.get(name) in unbuilt:
-            raise ConfigInvalid(f"{name}={environ[name]} is not built yet in this version; use {instead}")
+        if asked.get(key) in unbuilt:
+            raise ConfigInvalid(f"{key} {asked[key]} ({variable}) is not built yet in this version; use {instead}")
 
 
 def allow_many_files() -> None:
@@ -169,6 +172,7 @@ def up(config_file: Path | None) -> None:
     from kuma.cp.config import load
 
     try:
+        _check_built(config_file, os.environ)
         kind = load(config_file, os.environ).config.store.type
         if kind != "sqlite":
             raise ConfigInvalid(f"migrations are not supported for {kind.capitalize()} resource store")

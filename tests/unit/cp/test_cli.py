@@ -41,13 +41,24 @@ def test_wrong_usage_is_one_line(tmp_path: Path, arguments: list[str], message: 
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("name", "value"), [("KUMA_ENVIRONMENT", "kubernetes"), ("KUMA_STORE_TYPE", "postgres")])
-def test_what_is_not_built_says_so(tmp_path: Path, name: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("environ", "text", "message"),
+    [
+        ({"KUMA_ENVIRONMENT": "kubernetes"}, "", "environment kubernetes (KUMA_ENVIRONMENT) is not built yet"),
+        ({"KUMA_STORE_TYPE": "postgres"}, "", "store.type postgres (KUMA_STORE_TYPE) is not built yet"),
+        ({}, "environment: kubernetes", "environment kubernetes (KUMA_ENVIRONMENT) is not built yet"),
+        ({}, "STORE: {type: kubernetes}", "store.type kubernetes (KUMA_STORE_TYPE) is not built yet"),
+    ],
+)
+def test_what_is_not_built_says_so(tmp_path: Path, environ: dict[str, str], text: str, message: str) -> None:
     """Before the settings that only it needs are found missing."""
-    result = _kuma_cp(tmp_path, "run", **{name: value})
+    file = tmp_path / "kuma-cp.yaml"
+    file.write_text(text)
+
+    result = _kuma_cp(tmp_path, "run", "-c", str(file), **environ)
 
     assert result.returncode == 1
-    assert result.stderr.startswith(f"Error: {name}={value} is not built yet")
+    assert result.stderr.startswith(f"Error: {message}")
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -7,7 +7,7 @@ follows from the machine; ``effective`` is what ``GET /config`` answers. Names, 
 from kuma.core.errors import ConfigInvalid
 from kuma.cp.config.autoconfigure import autoconfigure, with_tls
 from kuma.cp.config.effective import effective
-from kuma.cp.config.load import Loaded, load
+from kuma.cp.config.load import Loaded, given, load
 from kuma.cp.config.tls import TlsRules, tls_rules
 from kuma.cp.config.tree import Config
 
@@ -18,6 +18,7 @@ __all__ = [
     "TlsRules",
     "autoconfigure",
     "effective",
+    "given",
     "load",
     "tls_rules",
     "with_tls",

@@ -52,9 +52,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     """
     from_file: Values = read_file(path) if path is not None else {}
     from_environment = read_environment(environ)
-    given = from_file | from_environment
-    warnings = (*misspelt_variables(environ), *_without_effect(given, from_environment))
-    deprecations = tuple(f"{row.key}: {row.deprecated}" for row in given if row.deprecated and _differs(row, given))
+    changed = from_file | from_environment
+    warnings = (*misspelt_variables(environ), *_without_effect(changed, from_environment))
+    deprecations = tuple(f"{row.key}: {row.deprecated}" for row in changed if row.deprecated and _differs(row, changed))
     wrapper = "configuration validation failed: "
     if path is not None:
         wrapper = f"parsing configuration from file '{path}' failed: {wrapper}"
@@ -62,7 +62,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Loaded:
     wrong = faults(config)
     if wrong:
         raise ConfigInvalid(wrapper + "; ".join(wrong))
-    return Loaded(config, deprecations, (*warnings, *_tls_notes(given, from_environment), *_unknown_kinds(config)))
+    return Loaded(config, deprecations, (*warnings, *_tls_notes(changed, from_environment), *_unknown_kinds(config)))
+
+
+def given(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    """What file and environment set, by key, before anything is checked. Raises ``ConfigInvalid``: cannot be read."""
+    from_file: Values = read_file(path) if path is not None else {}
+    return {row.key: value for row, value in (from_file | read_environment(environ)).items()}
 
 
 @cache
