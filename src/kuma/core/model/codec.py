@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -12,6 +13,14 @@ from kuma.core.errors import InvalidResource
 from kuma.core.model.kinds import BY_NAME, Form
 from kuma.core.model.resource import definition
 from kuma.core.model.spec import Spec, violations
+
+_SMALL: Final = 64 * 1024
+
+
+@lru_cache(maxsize=64)
+def _recent(kind: str, text: bytes) -> Any:
+    """A join reads one text several times in a moment, and what is read is frozen."""
+    return definition(kind).spec.model_validate_json(text)
 
 
 def encode_spec(spec: Spec) -> bytes:
@@ -28,7 +37,7 @@ def decode_spec(kind: str, text: bytes) -> Any:
     """
     prefix = "spec" if BY_NAME[kind].form is Form.PLUGIN else ""
     try:
-        return definition(kind).spec.model_validate_json(text)
+        return _recent(kind, text) if len(text) <= _SMALL else definition(kind).spec.model_validate_json(text)
     except ValidationError as error:
         raise InvalidResource(violations(error, prefix)) from error
 

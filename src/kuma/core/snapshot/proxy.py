@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from kuma.core.model.labels import SERVICE_TAG
@@ -46,7 +46,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proxy:
-    """A Dataplane with everything that is derived from it alone. ``outbounds`` is one object for equal lists."""
+    """
+    A Dataplane with everything that is derived from it alone.
+
+    ``outbounds`` is one object for equal lists; ``resource`` has none, because its own would be one for each proxy.
+    """
 
     resource: Resource[Dataplane]
     facts: ProxyFacts
@@ -95,7 +99,7 @@ def proxy_of(resource: Resource[Dataplane]) -> Proxy:
     )
     gateway = facts.gateway(spec)
     return Proxy(
-        resource,
+        replace(resource, spec=facts.without_outbounds(spec)),
         ProxyFacts(
             name=resource.meta.name,
             labels=resource.meta.labels,

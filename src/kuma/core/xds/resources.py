@@ -134,9 +134,14 @@ _NO_DELTA: Final = LayerDelta()
 
 
 class LayerDeltas:
-    """Differences between layers, each pair computed once. Bounded; holding a pair keeps its identity valid."""
+    """
+    Differences between layers, each pair computed once while it is in use.
 
-    def __init__(self, capacity: int = 1024) -> None:
+    Holding a pair keeps its identity valid, and its resources in memory: so only those used last are held. A pair of
+    the mesh's endpoints is asked for by every stream and stays; one of a proxy's own layers is asked for once.
+    """
+
+    def __init__(self, capacity: int = 64) -> None:
         self._capacity = capacity
         self._known: OrderedDict[tuple[int, int], tuple[Layer, Layer, dict[str, LayerDelta]]] = OrderedDict()
 
@@ -146,7 +151,9 @@ class LayerDeltas:
             return _NO_DELTA
         key = (id(old), id(new))
         entry = self._known.get(key)
-        if entry is None:
+        if entry is not None:
+            self._known.move_to_end(key)
+        else:
             entry = self._known[key] = (old, new, {})
             if len(self._known) > self._capacity:
                 self._known.popitem(last=False)

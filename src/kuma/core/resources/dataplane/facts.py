@@ -137,6 +137,15 @@ def with_zone_tag(dataplane: Dataplane, zone: str, *, untagged: bool = True) -> 
     return _with_networking(dataplane, inbound=inbounds, gateway=found)
 
 
+def without_outbounds(dataplane: Dataplane) -> Dataplane:
+    """
+    The same proxy but for what it consumes.
+
+    That is most of its size, and most who keep proxies in memory have no use for it.
+    """
+    return _with_networking(dataplane, outbound=())
+
+
 def initial_probe_state(dataplane: Dataplane) -> Dataplane:
     """A new proxy whose inbounds are out of service until their first probe succeeds, where they have one."""
     return _with_networking(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from kuma.core.errors import InvalidResource
 from kuma.core.model.resource import Key, Resource
+from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.core.resources.dataplaneinsight.spec import DataplaneInsight
 from kuma.cp.store.decoding import resource_of
@@ -26,7 +27,7 @@ class Proxies:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._dataplanes = _Parsed(_without_outbounds)
+        self._dataplanes = _Parsed(facts.without_outbounds)
         self._insights = _Parsed(_last_stream)
 
     async def dataplanes(self) -> Sequence[Resource[Dataplane]]:
@@ -62,12 +63,6 @@ class _Parsed:
         except InvalidResource:
             return None
         return Resource(resource.meta, self._reduced(resource.spec))
-
-
-def _without_outbounds(spec: Dataplane) -> Dataplane:
-    if spec.networking is None:
-        return spec
-    return spec.model_copy(update={"networking": spec.networking.model_copy(update={"outbound": ()})})
 
 
 def _last_stream(spec: DataplaneInsight) -> DataplaneInsight:

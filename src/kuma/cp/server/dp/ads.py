@@ -88,13 +88,16 @@ class AdsServer:
             return
         try:
             stream = self._stream(session, admitted, node, scope.client)
-            log.info("proxy connected", mesh=node.mesh, dataplane=node.name, address=scope.client, delta=delta)
+            del node  # with the text of the proxy's Dataplane
+            log.info(
+                "proxy connected", mesh=stream.key.mesh, dataplane=stream.key.name, address=scope.client, delta=delta
+            )
             held = self._credentials.held(admitted.key, admitted.credential, stream.end)
             with held, grpc.accepted(exchange) as response:
                 await self._run(stream, commands, incoming, response)
         finally:
             self._registration.leave(admitted, owner)
-            log.info("proxy disconnected", mesh=node.mesh, dataplane=node.name, address=scope.client)
+            log.info("proxy disconnected", mesh=admitted.key.mesh, dataplane=admitted.key.name, address=scope.client)
 
     def _stream(self, session: Session, admitted: Admitted, node: ProxyNode, peer: str) -> Stream:
         observation = self._insights.open(
