@@ -26,13 +26,20 @@ _BRISK = {
 class ControlPlane:
     """A control plane that can be killed and started again with all it has stored."""
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None, host: Host | None = None) -> None:
-        """On ``host``, else on this machine."""
+    def __init__(
+        self, directory: Path, settings: Mapping[str, str] | None = None, host: Host | None = None, config: str = ""
+    ) -> None:
+        """On ``host``, else on this machine. ``config`` is the text of a configuration file."""
         self._prefix = host.prefix if host else ()
         connect = host.open if host else socket.create_connection
         self.directory = directory
         self.home = directory / "home"
         self.home.mkdir(parents=True)
+        self._arguments: tuple[str, ...] = ("run",)
+        if config:
+            file = directory / "kuma-cp.yaml"
+            file.write_text(config)
+            self._arguments = ("run", "-c", str(file))
         self.http_port = free_port()
         self.https_port = free_port()
         self.dp_port = free_port()
@@ -75,7 +82,7 @@ class ControlPlane:
     def start(self, *, seconds: float = 20) -> ControlPlane:
         """Start, or start again in the same work directory, and wait until it is ready."""
         self._program = Program(
-            [*self._prefix, *command("kuma-cp"), "run"],
+            [*self._prefix, *command("kuma-cp"), *self._arguments],
             log=self.directory / "kuma-cp.log",
             env=environment(self.home, self._settings),
         )

@@ -33,9 +33,9 @@ class Lab:
         """The test's own control plane if it made one, else the one all tests of the file share."""
         return self._own or self._shared()
 
-    def own_control_plane(self, settings: Mapping[str, str] | None = None) -> ControlPlane:
+    def own_control_plane(self, settings: Mapping[str, str] | None = None, config: str = "") -> ControlPlane:
         """A control plane for this test alone, because it is killed or set up differently."""
-        self._own = ControlPlane(self.directory / "control-plane", settings)
+        self._own = ControlPlane(self.directory / "control-plane", settings, config=config)
         return self._own.start()
 
     def mesh(self, document: str) -> None:
