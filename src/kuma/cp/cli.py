@@ -218,6 +218,9 @@ def main() -> None:
         _fail(f"{error.format_message().rstrip('.')}{hint}")
     except click.Abort:
         code = 130
+    except OSError as error:
+        click.echo(f"Error: cannot write the output: {error.strerror or error}", err=True)
+        os._exit(1)  # what could not be written would be tried once more by an orderly exit
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -32,7 +32,8 @@ class _Root(Group):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             code = self._run(args, extra)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except BrokenPipeError:
             _discard_stdout()
             code = _CLOSED_PIPE

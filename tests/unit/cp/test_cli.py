@@ -72,6 +72,21 @@ def test_log_flags_stand_before_or_after_the_command(tmp_path: Path, before: boo
     assert "the log file" in result.stderr
 
 
+def test_output_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    """Without a traceback."""
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "kuma.cp.cli", "version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    assert (result.returncode, result.stderr) == (1, "Error: cannot write the output: No space left on device\n")
+
+
 def test_the_end_waits_for_no_thread(tmp_path: Path) -> None:
     """Once everything is closed, an answer that is still being computed is of use to nobody."""
     program = """

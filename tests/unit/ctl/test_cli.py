@@ -155,6 +155,21 @@ def test_a_closed_pipe_is_quiet(cp, home):
     assert (result.stdout, result.stderr) == ("{\n", "")
 
 
+def test_output_may_be_closed(cp, home):
+    """A daemon's script may have no stdout at all."""
+    cp.answer("GET", "/meshes", {"items": []})
+    command = [*RUN, "get", "meshes", "--config-file", _configured(home, cp.url)]
+    result = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        env=_environment(home),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_characters_that_cannot_be_shown_or_sent(cp, home):
     """A poor terminal gets an escape, an argument in another encoding a sentence."""
     cp.answer("GET", "/meshes/x", {"type": "Mesh", "name": "ü€"})
