@@ -53,6 +53,10 @@ MESSAGES: Final[Mapping[str, tuple[str, type[Message]]]] = {
     LISTENER: ("listeners", Listener),
     SECRET: ("secrets", Secret),
 }
+LOGS: Final = "/logs"
+"""Where cases that write files write them."""
+WORKDIR: Final = "/run/kuma"
+"""Where kuma-dp keeps its files."""
 _META: Final = ("type", "mesh", "name", "labels")
 _ADMIN: Final = AdminView(9901, "127.0.0.1", "/tmp/kuma/admin.sock", 9902, b"ca of the control plane")  # noqa: S108
 
@@ -94,6 +98,7 @@ class Case:
             reuse_port=header.pop("reusePort", False),
             ipv6=header.pop("ipv6", True),
             kafka_filter=header.pop("kafka", False),
+            workdir=WORKDIR,
         )
         assert not header, f"unknown fields in the header: {sorted(header)}"
         return Planner(Generator()).plan(mesh, mesh.proxies[name], traits).desired()

