@@ -1,7 +1,9 @@
 """The words of the command line come from the registry of kinds."""
 
+import pytest
+
 from kuma.core.model.kinds import BY_NAME, KINDS
-from kuma.ctl.kinds import MANY, ONE, collection_path, item_path, words
+from kuma.ctl.kinds import MANY, ONE, collection_path, item_path, kind_called, words
 
 
 def test_every_kind_has_words_of_its_own():
@@ -21,3 +23,21 @@ def test_paths_follow_the_scope():
     """A mesh only where the kind has one."""
     assert collection_path(BY_NAME["Mesh"], "demo") == "/meshes"
     assert item_path(BY_NAME["Dataplane"], "demo", "a/b") == "/meshes/demo/dataplanes/a%2Fb"
+
+
+@pytest.mark.parametrize(
+    "word, name",
+    [
+        ("MeshTimeout", "MeshTimeout"),
+        ("meshtimeout", "MeshTimeout"),
+        ("MESHTIMEOUTS", "MeshTimeout"),
+        ("mesh", "Mesh"),
+        ("global-secret", "GlobalSecret"),
+        ("GlobalSecret", "GlobalSecret"),
+        ("mesh-insight", "MeshInsight"),
+    ],
+)
+def test_a_kind_is_known_by_every_word_for_it(word, name):
+    """As a list shows it and as a document has it, in any case."""
+    assert kind_called(word) is BY_NAME[name]
+    assert kind_called(f"{word}x") is None

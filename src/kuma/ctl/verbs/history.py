@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from kuma.core.errors import BadRequest, MeshError, NotFound
-from kuma.ctl.client import Client, Query, api_path
+from kuma.ctl.client import Client, Query, api_path, printable
 from kuma.ctl.errors import CommandFailed
 from kuma.ctl.flags import Group, output_flag, shared
 from kuma.ctl.kinds import kind_called, text_of
@@ -42,12 +42,13 @@ class Moment(click.ParamType[datetime]):
         from kuma.core.units import parse_duration
 
         now = (ctx.ensure_object(Session) if ctx else Session()).now()
+        moment: datetime | None
         try:
             days = _DAYS.fullmatch(value)
-            return now - (timedelta(days=int(days[1])) if days else parse_duration(value))
+            moment = now - (timedelta(days=int(days[1])) if days else parse_duration(value))
         except (ValueError, OverflowError):
             moment = parse_time(value)
-        if moment is None:
+        if moment is None or moment > now:
             self.fail("write it like 2h, 7d, 2026-01-31 or 2026-01-31T12:00:00Z", param, ctx)
         return moment
 
@@ -139,9 +140,8 @@ def _show_one(here: Session, revision: str) -> None:
     if _printed(here, answer):
         return
     who = " from ".join(filter(None, (text_of(answer, "user"), text_of(answer, "address"))))
-    click.echo(
-        f"revision {revision}: {text_of(answer, 'action')} {title(answer)} by {who} at {text_of(answer, 'time')}"
-    )
+    what = f"{text_of(answer, 'action')} {title(answer)} by {who} at {text_of(answer, 'time')}"
+    click.echo(printable(f"revision {revision}: {what}"))
     if "token" in answer:
         print_yaml(answer["token"])
     else:

@@ -9,22 +9,20 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from kuma.core.errors import BadRequest, MeshError, NotFound
 from kuma.core.model.kinds import Scope
 from kuma.ctl.client import Client, api_path, printable
-from kuma.ctl.errors import ApiError, CommandFailed
+from kuma.ctl.errors import CommandFailed
 from kuma.ctl.flags import Command, GoDuration, shared
 from kuma.ctl.kinds import kind_called, text_of
 from kuma.ctl.output import mappings
 from kuma.ctl.session import session
 from kuma.ctl.verbs.apply import DEFAULT_WAIT
 from kuma.ctl.verbs.history import Revision, not_found
-
-_CONFLICT: Final = 409
 
 
 @click.command("rollback", cls=Command, short_help="Bring resources back to an earlier revision.")
@@ -103,9 +101,6 @@ def _sent(client: Client, revision: str, request: Mapping[str, Any]) -> dict[str
         return client.post(api_path("_rollback", revision), request).object()
     except NotFound as error:
         reason = not_found(error)
-    except ApiError as error:
-        again = "; run the command again to see what it would change now" if error.status == _CONFLICT else ""
-        reason = f"{error}{again}"
     except MeshError as error:
         reason = str(error)
     raise CommandFailed(f"failed to roll back to revision {revision}: {reason}")

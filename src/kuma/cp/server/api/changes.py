@@ -116,7 +116,7 @@ class ChangeRoutes:
         request = await self._request(call)
         plan = await plan_rollback(self._backends.store, revision, _place_in(request))
         if request.plan and request.plan != plan.fingerprint:
-            raise Conflict("what has to be changed is not what it was when it was looked at: someone wrote meanwhile")
+            raise Conflict("what would change now is not what was looked at")
         restored = await self._backends.resources.restore(
             plan.steps, author=call.author, allowed=call.may_write(self._backends.access), dry_run=request.dry_run
         )
