@@ -156,6 +156,34 @@ def test_body_over_the_limit_without_a_length(lab: Lab):
     assert sent < 64 << 20
 
 
+PUT = f"PUT {RETRY} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "request_, statuses",
+    [
+        pytest.param(PUT + b"x: " + b"a" * 200_000, {431}, id="a header without end"),
+        pytest.param(PUT + b"".join(b"x-%d: a\r\n" % n for n in range(20_000)), {431}, id="headers without end"),
+        pytest.param(PUT + b"content-length: 2\r\ncontent-length: 3\r\n\r\n{} ", {400}, id="two lengths"),
+        pytest.param(PUT + b"content-length: -2\r\n\r\n{}", {400}, id="a negative length"),
+        pytest.param(PUT + b"transfer-encoding: chunked\r\n\r\nxyz\r\n{}\r\n", {400}, id="a chunk without a size"),
+        pytest.param(PUT + b"transfer-encoding: gzip\r\n\r\n{}", {400}, id="an encoding nobody speaks"),
+        pytest.param(PUT + b"content-length: 99\r\n\r\n{", {408}, id="a body that does not come"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", {400}, id="TLS on the plain port"),
+    ],
+)
+def test_a_request_that_is_no_http_gets_a_clear_answer(lab: Lab, request_: bytes, statuses: set[int]):
+    """Whatever is wrong below the level of resources is told in a 4xx, too, and the connection ends."""
+    with socket.create_connection(("127.0.0.1", lab.control_plane.api.port), timeout=20) as connection:
+        connection.sendall(request_)
+        head = b""
+        while b"\r\n\r\n" not in head and (received := connection.recv(4096)):
+            head += received
+
+    assert int(head.split(b" ")[1]) in statuses, head
+    assert b"Traceback" not in head
+
+
 @pytest.mark.parametrize("type", ["text/plain", "application/x-www-form-urlencoded", ""])
 def test_wrong_content_type(lab: Lab, type: str):
     """What is not announced as JSON is not read: 415."""
@@ -215,6 +243,24 @@ def test_kumactl_refuses_a_bad_file_and_says_why(lab: Lab, text: str):
 
     assert result.code == 1
     assert result.err.startswith(("Error: ", "resource[")), result.err
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        pytest.param("type: Mesh\nname: {{#a}}x\n", "never closed", id="a section that never ends"),
+        pytest.param("{{#a}}" * 5000, "nested deeper", id="sections in sections"),
+        pytest.param("name: {{ a", "never closed", id="a tag that never ends"),
+        pytest.param("x: {{a}}\n" * 400_000, "renders to more than", id="a text that grows without end"),
+    ],
+)
+def test_kumactl_refuses_a_bad_template_and_says_why(lab: Lab, text: str, reason: str):
+    """Variables are filled in within limits of depth, size and time."""
+    result = lab.control_plane.kumactl.run("apply", "-f", "-", "-v", f"a={'y' * 20}", stdin=text, seconds=15)
+
+    assert result.code == 1
+    assert result.err.startswith("Error: failed to fill in the variables"), result.err
+    assert reason in result.err
 
 
 @pytest.mark.parametrize(
