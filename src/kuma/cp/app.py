@@ -6,6 +6,7 @@ import asyncio
 import gc
 import secrets
 import ssl
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -72,6 +73,7 @@ _TRIM_EVERY: Final = timedelta(minutes=10)
 _LAG_PROBE_SECONDS: Final = 0.5
 _PRINT_DATA: Final = "jq -r .data | base64 -d"
 _GC_THRESHOLD: Final = 50_000
+_SWITCH_SECONDS: Final = 0.001
 
 log = structlog.get_logger("kuma-cp")
 
@@ -443,6 +445,8 @@ def _settle_memory() -> None:
     """What exists now stays: keep it out of garbage collections, and collect less often than for short scripts."""
     gc.collect()
     gc.freeze()
+    # A thread of the store may hold the interpreter for so long before the event loop gets it back.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.set_threshold(_GC_THRESHOLD, 20, 20)
 
 

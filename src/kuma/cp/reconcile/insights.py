@@ -27,6 +27,8 @@ _COUNTED: Final = {CLUSTER: "cds", ENDPOINT: "eds", LISTENER: "lds", ROUTE: "rds
 _MAX_MESSAGE: Final = 4096
 _REGISTERED: Final = "registeredByProxy"
 """In an insight's metadata: the Dataplane was written by its proxy, and is removed with it."""
+_MADE_PER_TURN: Final = 20
+"""Insights made before other tasks get their turn."""
 Clock = Callable[[], datetime]
 
 log = structlog.get_logger("insights")
@@ -256,7 +258,11 @@ class Insights:
         # A proxy that has just registered is not in its mesh's snapshot yet; one that left is never again.
         self._waiting.update((one, None) for one in waiting if one not in known and one.disconnected is None)
         try:
-            batch = [await self._insight(one) for one in known]
+            batch: list[Put] = []
+            for one in known:
+                batch.append(await self._insight(one))
+                if len(batch) % _MADE_PER_TURN == 0:
+                    await asyncio.sleep(0)  # many at once must not hold up others
             if batch:
                 await self._store.write(batch, author=CONTROL_PLANE, now=self._clock())
         except Exception as error:  # noqa: BLE001 - what is observed must not stop what is served

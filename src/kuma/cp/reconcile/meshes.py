@@ -37,6 +37,9 @@ from kuma.cp.store.port import Change, Record, Store
 CHURN_PAUSE: Final = 0.02
 """Seconds between publications while changes keep coming."""
 
+_READ_PER_TURN: Final = 8
+"""Records read before other tasks get their turn."""
+
 NOTHING: Final[Mapping[str, bool]] = MappingProxyType({})
 
 log = structlog.get_logger("meshes")
@@ -185,7 +188,7 @@ class Meshes:
                 state.mesh = resource
         if state is None:
             return
-        changes = self._changes(state, items)
+        changes = await self._changes(state, items)
         if touched or any(key.kind == "Secret" for key, _ in items) or state.pending is not None:
             completed = await self._with_settings(state, changes)
             if completed is None:
@@ -225,11 +228,13 @@ class Meshes:
         trusted = tuple(backend.name for backend in backends)
         return MeshSettings(name, mode, roots), Issuing(backend_of(enabled), certificate_lifetime(enabled), trusted)
 
-    def _changes(self, state: MeshState, items: Iterable[tuple[Key, Record | None]]) -> Changes:
+    async def _changes(self, state: MeshState, items: Iterable[tuple[Key, Record | None]]) -> Changes:
         proxies: dict[str, Proxy | None] = {}
         issued: dict[str, bool] = {}
         touched: set[str] = set()
-        for key, record in items:
+        for number, (key, record) in enumerate(items, start=1):
+            if number % _READ_PER_TURN == 0:
+                await asyncio.sleep(0)  # many at once must not hold up others
             try:
                 if key.kind == "Dataplane":
                     proxies[key.name] = self._proxy(key, record)

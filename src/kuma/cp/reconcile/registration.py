@@ -44,6 +44,15 @@ class Refused(MeshError):
     """A proxy may not join; the text is told to the proxy and logged."""
 
 
+class Registered(Protocol):
+    """The outcome of a write."""
+
+    @property
+    def revision(self) -> int:
+        """A store revision that contains it."""
+        ...
+
+
 class Registrar(Protocol):
     """Writes the Dataplane a proxy brings along."""
 
@@ -56,7 +65,7 @@ class Registrar(Protocol):
         *,
         author: Author,
         allowed: Callable[[Kind], None],
-    ) -> object:
+    ) -> Registered:
         """As ``kuma.cp.resources.Resources.put``."""
         ...
 
@@ -177,16 +186,18 @@ class Registration:
         try:
             if document is not None:
                 author = Author(f"dataplane:{node.mesh}/{node.name}", address=peer)
-                await self._resources.put(
+                written = await self._resources.put(
                     BY_NAME["Dataplane"], node.mesh, node.name, document, author=author, allowed=lambda _: None
                 )
-            record = await self._store.get(key)
+                revision = written.revision
+            else:
+                revision = (await self._store.get(key)).revision
         except BaseException:
             del self._active[key]
             announce(key, False)
             raise
         self._leaving.pop(key, None)
-        return Admitted(key, document is not None, record.revision, accepted)
+        return Admitted(key, document is not None, revision, accepted)
 
     def leave(self, admitted: Admitted, owner: object) -> None:
         """The stream of an admitted proxy ended."""

@@ -19,14 +19,17 @@ from kuma.cp.reconcile.credentials import Credentials
 from kuma.cp.reconcile.insights import Insights
 from kuma.cp.reconcile.registration import Admitted, Refused, Registration
 from kuma.cp.reconcile.streams import Stream, Streams
+from kuma.cp.reconcile.turns import Turns
 from kuma.cp.server.dp import grpc
 from kuma.cp.server.dp.proxies import admin_view
 from kuma.cp.server.dp.refusals import Refusals
 
 SOTW_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 DELTA_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-_ADMITTED_AT_ONCE: Final = 20
+_ADMITTED_AT_ONCE: Final = 8
 """First requests in hand at a time: when all proxies come at once, the loop must still turn quickly for others."""
+_HEARD_PER_TURN: Final = 8
+"""Requests taken in each turn of the loop, for the same reason."""
 _FIRST_REQUEST_SECONDS: Final = 30
 
 log = structlog.get_logger("xds")
@@ -55,6 +58,7 @@ class AdsServer:
         self._admin_ca = admin_ca
         self._instance = instance
         self._admissions = asyncio.Semaphore(_ADMITTED_AT_ONCE)
+        self._turns = Turns(_HEARD_PER_TURN)
         self._refusals = Refusals()
         self._ids = count(1)
 
@@ -68,6 +72,7 @@ class AdsServer:
                 first = await anext(incoming)
             owner = object()
             async with self._admissions:
+                await self._turns.next()
                 node, commands = _introduction(session, first)
                 del first
                 asked = node.id
@@ -114,6 +119,7 @@ class AdsServer:
                 group.create_task(_send(stream, response), name=f"ads send {stream.key.name}")
                 await self._streams.start(stream, commands)
                 async for message in incoming:
+                    await self._turns.next()
                     await self._streams.received(stream, message)
                 stream.end()
         except* MeshError as errors:
