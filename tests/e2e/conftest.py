@@ -5,8 +5,10 @@ A test file may set ``CONTROL_PLANE``: settings of the control plane its tests s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -47,23 +49,39 @@ def lab(
     shared_control_plane: list[ControlPlane],
 ) -> Iterator[Lab]:
     """What a test starts things with. After a passed test its proxies' configurations are checked once more."""
+    shared = partial(_shared, request.module, tmp_path_factory, shared_control_plane)
+    yield from _used(Lab(tmp_path, shared), lambda: request.node.stash.get(_PASSED, False), shared_control_plane)
 
-    def shared() -> ControlPlane:
-        if not shared_control_plane:
-            settings = getattr(request.module, "CONTROL_PLANE", {})
-            directory = tmp_path_factory.mktemp("shared") / "control-plane"
-            shared_control_plane.append(ControlPlane(directory, settings))
-            shared_control_plane[0].start()
-        return shared_control_plane[0]
 
-    lab = Lab(tmp_path, shared)
+@pytest.fixture(scope="module")
+def lasting_lab(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_control_plane: list[ControlPlane],
+) -> Iterator[Lab]:
+    """A lab for all tests of a file, which look at one running mesh."""
+    shared = partial(_shared, request.module, tmp_path_factory, shared_control_plane)
+    failed_before = request.session.testsfailed
+    lab = Lab(tmp_path_factory.mktemp("lab"), shared)
+    yield from _used(lab, lambda: request.session.testsfailed == failed_before, shared_control_plane)
+
+
+def _shared(module: ModuleType, folders: pytest.TempPathFactory, started: list[ControlPlane]) -> ControlPlane:
+    if not started:
+        settings = getattr(module, "CONTROL_PLANE", {})
+        started.append(ControlPlane(folders.mktemp("shared") / "control-plane", settings))
+        started[0].start()
+    return started[0]
+
+
+def _used(lab: Lab, passed: Callable[[], bool], control_planes: list[ControlPlane]) -> Iterator[Lab]:
     try:
         yield lab
-        if request.node.stash.get(_PASSED, False):
+        if passed():
             lab.look_again()
         else:
             print(lab.logs())  # noqa: T201 # pytest shows it with the failed test
-            for control_plane in shared_control_plane:
+            for control_plane in control_planes:
                 print(control_plane.program.tail(20))  # noqa: T201 # the same
     finally:
         lab.close()

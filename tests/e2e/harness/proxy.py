@@ -165,6 +165,10 @@ class Proxy:
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    def reopen_logs(self) -> None:
+        """As log rotation does: Envoy writes what it holds, else for up to ten seconds, and opens its files anew."""
+        os.kill(self.envoy_pid, signal.SIGUSR1)
+
     def close(self) -> None:
         if self._program:
             self._program.close()
