@@ -60,8 +60,8 @@ from kuma.cp.server.dp.server import DataplaneServer, Services
 from kuma.cp.server.listening import HttpServer, TimeLimits
 from kuma.cp.server.renewal import Shown, api_files, listen_securely, pair_files
 from kuma.cp.server.sockets import api_context, check_port, everywhere, server_context
+from kuma.cp.store.metered import MeteredStore
 from kuma.cp.store.opening import open_store
-from kuma.cp.store.port import Store
 from kuma.cp.tokens.issuer import TokenIssuer
 from kuma.cp.tokens.keys import SigningKeys
 from kuma.cp.tokens.kinds import TokenKind
@@ -109,11 +109,13 @@ async def serve(config: Config, levels: LogLevels, stop: asyncio.Event) -> None:
         ConfigInvalid: a setting cannot be carried out (a port is taken, a certificate is unusable).
         StoreUnavailable: the store cannot be opened.
     """
-    store = await open_store(
-        config.store.type,
-        path=Path(config.store.sqlite.path),
-        key_text=config.store.encryption.key,
-        key_file=Path(config.store.encryption.key_file),
+    store = MeteredStore(
+        await open_store(
+            config.store.type,
+            path=Path(config.store.sqlite.path),
+            key_text=config.store.encryption.key,
+            key_file=Path(config.store.encryption.key_file),
+        )
     )
     try:
         await _ControlPlane(config, levels, store).run(stop)
@@ -124,7 +126,7 @@ async def serve(config: Config, levels: LogLevels, stop: asyncio.Event) -> None:
 class _ControlPlane:
     """One instance, wired."""
 
-    def __init__(self, config: Config, levels: LogLevels, store: Store) -> None:
+    def __init__(self, config: Config, levels: LogLevels, store: MeteredStore) -> None:
         self._config = config
         self._levels = levels
         self._store = store
@@ -155,7 +157,7 @@ class _ControlPlane:
         meshes.observe(security.authorities.observe)
         credentials = Credentials(security.verifier)
         meshes.observe(credentials.observe)
-        registry = _registry()
+        registry = _registry(self._store)
         planner = Planner(Generator(config.ipam.known_internal_cidrs))
         streams = Streams(
             meshes,
@@ -231,8 +233,7 @@ class _ControlPlane:
             self._start(group, "registration", registration.run())
             self._start(group, "tokens of streams", credentials.run())
             self._start(group, "streams", streams.run())
-            self._start(group, "cleanup", self._cleanup(config).run())
-            self._start(group, "change log", self._trim(config))
+            self._start_chores(group, config)
             self._start(group, "event loop lag", _watch_lag(lag))
             self._start(group, "dp server", dataplanes.run())
             servers = await self._listen(config, api, Diagnostics(lambda: self._ready, registry, self._levels))
@@ -252,6 +253,12 @@ class _ControlPlane:
 
     def _start(self, group: asyncio.TaskGroup, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(group.create_task(work, name=name))
+
+    def _start_chores(self, group: asyncio.TaskGroup, config: Config) -> None:
+        self._start(group, "cleanup", self._cleanup(config).run())
+        self._start(group, "change log", self._trim(config))
+        if config.metrics.control_plane.report_resources_count:
+            self._start(group, "resource counts", self._store.count())
 
     async def _create_defaults(self, config: Config, security: _Security) -> None:
         if config.defaults.skip_tenant_resources:
@@ -434,8 +441,9 @@ class _ControlPlane:
             )
 
 
-def _registry() -> CollectorRegistry:
+def _registry(store: MeteredStore) -> CollectorRegistry:
     registry = CollectorRegistry()
+    registry.register(store)
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     return registry

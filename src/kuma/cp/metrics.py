@@ -1,6 +1,7 @@
 """What the control plane tells Prometheus about itself (names: spec/metrics.md).
 
-Hot paths count in plain integers; a collector reads them when it is asked.
+Hot paths count in plain integers; a collector reads them when it is asked. Counters that users' dashboards know have
+no ``_total`` in Kuma, and the library adds it to whatever is called a counter: those are of unknown type here.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
 from kuma.core.version import COMPATIBLE_VERSION, PRODUCT
@@ -65,11 +66,11 @@ class ControlPlaneCollector(Collector):
 
     def _exchanged(self) -> Iterator[Metric]:
         counts = self.streams.counts
-        received = CounterMetricFamily(
+        received = UnknownMetricFamily(
             "xds_requests_received", "Discovery requests", labels=("type_url", "confirmation", "error_type")
         )
-        sent = CounterMetricFamily("xds_responses_sent", "Discovery responses", labels=("type_url",))
-        size = CounterMetricFamily("xds_responses_sent_bytes", "Bytes of discovery responses", labels=("type_url",))
+        sent = UnknownMetricFamily("xds_responses_sent", "Discovery responses", labels=("type_url",))
+        size = UnknownMetricFamily("xds_responses_sent_bytes", "Bytes of discovery responses", labels=("type_url",))
         for url, count in sorted(counts.acknowledged.items()):
             received.add_metric((url, "ACK", "no_error"), count)
         for url, count in sorted(counts.rejected.items()):
@@ -80,10 +81,10 @@ class ControlPlaneCollector(Collector):
             size.add_metric((url,), count)
         yield from (received, sent, size)
         yield CounterMetricFamily("xds_generation", "Configurations computed for a proxy", value=counts.generated)
-        yield CounterMetricFamily(
+        yield UnknownMetricFamily(
             "xds_generation_errors", "Configurations that could not be computed", value=counts.failed
         )
-        yield CounterMetricFamily("cert_generation", "Certificates issued for proxies", value=counts.certificates)
+        yield UnknownMetricFamily("cert_generation", "Certificates issued for proxies", value=counts.certificates)
 
     def _computed(self) -> Iterator[Metric]:
         proxies = GaugeMetricFamily("mesh_proxies", "Dataplanes of a mesh", labels=("mesh",))

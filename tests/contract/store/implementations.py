@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kuma.cp.store.memory import MemoryStore
+from kuma.cp.store.metered import MeteredStore
 from kuma.cp.store.port import Store
 from kuma.cp.store.sealing import Sealer
 from kuma.cp.store.sqlite import SqliteStore
@@ -26,7 +27,7 @@ class Implementation:
 
 @asynccontextmanager
 async def _memory(_: Path) -> AsyncIterator[Store]:
-    store = MemoryStore()
+    store = MeteredStore(MemoryStore())  # as the control plane runs it
     yield store
     await store.close()
 
