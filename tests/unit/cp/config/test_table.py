@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import kuma.cp
 from kuma.cp.config.environment import MISPRINTED
 from kuma.cp.config.table import by_env, settings
 
@@ -57,3 +58,19 @@ def test_every_variable_named_in_kumas_reference_is_known():
 def test_irregular_names_are_kumas(env: str, key: str):
     """Where Kuma's names follow no rule, ours do not either."""
     assert by_env()[env].key == key
+
+
+def test_a_setting_that_is_read_nowhere_says_so():
+    """What has no effect must not look as if it had; Postgres and Kubernetes are waited for as a whole."""
+    package = Path(kuma.cp.__file__).parent
+    readers = [path for path in package.rglob("*.py") if path.parent.name != "sections" and path.stem != "validate"]
+    words = {word for path in readers for word in re.findall(r"\w+", path.read_text())}
+    waiting = ("runtime.kubernetes.", "store.postgres.")
+
+    silent = [
+        row.key
+        for row in settings()
+        if not (row.inert or row.deprecated or row.key.startswith(waiting)) and row.attributes[-1] not in words
+    ]
+
+    assert silent == []

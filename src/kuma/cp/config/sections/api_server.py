@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from kuma.cp.config.fields import Port, Section, section, setting
 from kuma.cp.config.sections.general import TlsServer
 from kuma.cp.config.sections.tokens import UserTokens
+
+_NO_GUI: Final = "the GUI is not built yet"
 
 
 class Http(Section):
@@ -48,8 +50,8 @@ class Gui(Section):
     """``apiServer.gui``."""
 
     enabled: bool = setting(True)
-    root_url: str = setting("")
-    base_path: str = setting("/gui")
+    root_url: str = setting("", inert=_NO_GUI)
+    base_path: str = setting("/gui", inert=_NO_GUI)
 
 
 class ApiServer(Section):
@@ -61,7 +63,7 @@ class ApiServer(Section):
     authn: Authn = section(Authn)
     read_only: bool = setting(False)
     cors_allowed_domains: tuple[str, ...] = setting(())
-    root_url: str = setting("")
+    root_url: str = setting("", inert=_NO_GUI)
     base_path: str = setting("/")
     gui: Gui = section(Gui)
     read_header_timeout: timedelta = setting(timedelta(seconds=1))

@@ -49,8 +49,14 @@ class Defaults(Section):
 
     skip_mesh_creation: bool = setting(False)
     skip_tenant_resources: bool = setting(False)
-    create_mesh_routing_resources: bool = setting(False)
-    skip_hostname_generators: bool = setting(False, wire="SkipHostnameGenerators")  # Kuma prints this one capitalised
+    create_mesh_routing_resources: bool = setting(
+        False, inert="TrafficPermission and TrafficRoute are not built yet; no traffic needs them"
+    )
+    skip_hostname_generators: bool = setting(
+        False,
+        wire="SkipHostnameGenerators",  # Kuma prints this one capitalised
+        inert="HostnameGenerator resources are not built yet",
+    )
 
 
 class Reports(Section):

@@ -115,7 +115,7 @@ class DnsServer(Section):
     """``dnsServer``."""
 
     domain: str = setting("mesh", inert="DNS is not built yet")
-    cidr: str = setting("240.0.0.0/4", wire="CIDR")
+    cidr: str = setting("240.0.0.0/4", wire="CIDR", inert="DNS is not built yet")
     service_vip_enabled: bool = setting(True, inert="DNS is not built yet")
     service_vip_port: Port = setting(80, inert="DNS is not built yet")
 

@@ -56,7 +56,7 @@ class Zone(Section):
     name: str = setting("default")
     global_address: str = setting("", inert=_NO_GLOBAL)
     kds: ZoneKds = section(ZoneKds, inert=_NO_GLOBAL)
-    disable_origin_label_validation: bool = setting(False)
+    disable_origin_label_validation: bool = setting(False, inert=_NO_GLOBAL)
     ingress_update_interval: timedelta = setting(timedelta(seconds=1), inert="there is no zone ingress")
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from kuma.cp.config.fields import Count, Port, Section, section, setting
 from kuma.cp.config.sections.general import TlsServer
+
+_NO_ASSIGNMENTS: Final = "the monitoring assignment server is not built yet"
+_NO_TRACES: Final = "traces of the control plane are not built yet"
 
 
 class MonitoringAssignmentServer(TlsServer):
     """``monitoringAssignmentServer``."""
 
     enabled: bool = setting(True)
-    port: Port = setting(5676)
-    api_versions: tuple[str, ...] = setting(("v1",))
-    assignment_refresh_interval: timedelta = setting(timedelta(seconds=1))
-    default_fetch_timeout: timedelta = setting(timedelta(seconds=30))
-    tls_enabled: bool = setting(False)
+    port: Port = setting(5676, inert=_NO_ASSIGNMENTS)
+    api_versions: tuple[str, ...] = setting(("v1",), inert=_NO_ASSIGNMENTS)
+    assignment_refresh_interval: timedelta = setting(timedelta(seconds=1), inert=_NO_ASSIGNMENTS)
+    default_fetch_timeout: timedelta = setting(timedelta(seconds=30), inert=_NO_ASSIGNMENTS)
+    tls_enabled: bool = setting(False, inert=_NO_ASSIGNMENTS)
 
 
 class Diagnostics(TlsServer):
@@ -31,7 +35,7 @@ class DataplaneMetrics(Section):
     """``metrics.dataplane``; a limit of 0 means unlimited."""
 
     subscription_limit: int = setting(2)
-    idle_timeout: timedelta = setting(timedelta(minutes=5))
+    idle_timeout: timedelta = setting(timedelta(minutes=5), inert="a proxy that is gone is noticed by its connection")
 
 
 class ZoneMetrics(Section):
@@ -56,7 +60,7 @@ class MeshMetrics(Section):
 class ControlPlaneMetrics(Section):
     """``metrics.controlPlane``."""
 
-    report_resources_count: bool = setting(True, inert="resources are not counted in metrics yet")
+    report_resources_count: bool = setting(True)
 
 
 class MetricsOpenTelemetry(Section):
@@ -69,7 +73,7 @@ class Metrics(Section):
     """``metrics``."""
 
     dataplane: DataplaneMetrics = section(DataplaneMetrics)
-    zone: ZoneMetrics = section(ZoneMetrics)
+    zone: ZoneMetrics = section(ZoneMetrics, inert="there is no global control plane")
     mesh: MeshMetrics = section(MeshMetrics)
     control_plane: ControlPlaneMetrics = section(ControlPlaneMetrics)
     open_telemetry: MetricsOpenTelemetry = section(MetricsOpenTelemetry, env="OPENTELEMETRY_")
@@ -78,8 +82,8 @@ class Metrics(Section):
 class TracingOpenTelemetry(Section):
     """``tracing.openTelemetry``."""
 
-    enabled: bool = setting(False)
-    endpoint: str = setting("")
+    enabled: bool = setting(False, inert=_NO_TRACES)
+    endpoint: str = setting("", inert=_NO_TRACES)
 
 
 class Tracing(Section):

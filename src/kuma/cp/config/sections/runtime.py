@@ -28,8 +28,8 @@ class UniversalRuntime(Section):
     vip_refresh_interval: timedelta = setting(
         timedelta(milliseconds=500), inert="addresses of services are not built yet"
     )
-    spire: Spire = section(Spire)
-    workload: Workload = section(Workload)
+    spire: Spire = section(Spire, inert="identities by SPIRE are not built yet")
+    workload: Workload = section(Workload, inert="Workload resources are not built yet")
 
 
 class Runtime(Section):
