@@ -14,7 +14,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -44,17 +44,24 @@ class Host:
 
     def open(self, address: tuple[str, int], timeout: float = 20) -> socket.socket:
         """A TCP connection from this host, as ``socket.create_connection`` makes it."""
+        return self._made_here(lambda: socket.create_connection(address, timeout))
+
+    def listen(self, address: tuple[str, int]) -> socket.socket:
+        """A TCP socket that listens on this host."""
+        return self._made_here(lambda: socket.create_server(address))
+
+    def _made_here(self, make: Callable[[], socket.socket]) -> socket.socket:
         made: list[socket.socket | OSError] = []
 
-        def connect() -> None:
+        def work() -> None:
             try:
                 self._enter()
-                made.append(socket.create_connection(address, timeout))
+                made.append(make())
             except OSError as error:
                 made.append(error)
 
         # A thread may be in another namespace than its process; a socket stays in the one that it was made in.
-        thread = threading.Thread(target=connect)
+        thread = threading.Thread(target=work)
         thread.start()
         thread.join()
         [found] = made
