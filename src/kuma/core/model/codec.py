@@ -25,7 +25,7 @@ def _recent(kind: str, text: bytes) -> Any:
 
 def encode_spec(spec: Spec) -> bytes:
     """The stored text of a spec."""
-    return json.dumps(spec.to_json(), separators=(",", ":"), ensure_ascii=False).encode()
+    return spec.to_text()
 
 
 def decode_spec(kind: str, text: bytes) -> Any:

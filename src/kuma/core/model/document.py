@@ -22,14 +22,24 @@ _MOST_FIELDS_NAMED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a user wrote. ``unknown`` are the paths of fields that were dropped."""
+    """What a user wrote; ``written`` is all of it, as data."""
 
     type: str
     mesh: str
     name: str
     labels: Mapping[str, str]
     spec: Any
-    unknown: tuple[str, ...]
+    kind: Kind
+    written: Mapping[str, Any]
+
+    def unknown(self) -> Iterator[str]:
+        """The paths of fields that were dropped, those of the envelope first."""
+        plugin = self.kind.form is Form.PLUGIN
+        if plugin:
+            yield from (key for key in self.written if key not in _PLUGIN)
+        if self.kind.scope is Scope.GLOBAL and self.written.get("mesh"):
+            yield "mesh"
+        yield from unknown_fields(self.spec, _source(self.kind, self.written), "spec" if plugin else "")
 
 
 def read(kind: Kind, document: Mapping[str, Any]) -> Document:
@@ -44,7 +54,7 @@ def read(kind: Kind, document: Mapping[str, Any]) -> Document:
         raise BadRequest(f'invalid {kind.name} object: "a JSON object is expected"')
     plugin = kind.form is Form.PLUGIN
     faults = list(_meta_faults(kind, document))
-    source = document.get("spec") if plugin else {key: document[key] for key in document if key not in _META}
+    source = _source(kind, document)
     spec: Any = None
     if isinstance(source, Mapping):
         try:
@@ -53,18 +63,22 @@ def read(kind: Kind, document: Mapping[str, Any]) -> Document:
             faults += error.violations
     if faults:
         raise InvalidResource(faults)
-    unknown = unknown_fields(spec, source, "spec" if plugin else "")
-    extra = [key for key in document if key not in _PLUGIN] if plugin else []
-    if kind.scope is Scope.GLOBAL and document.get("mesh"):
-        extra.append("mesh")
     return Document(
         type=document.get("type") or "",
         mesh=document.get("mesh") or (_DEFAULT_MESH if plugin else ""),
         name=document.get("name") or "",
         labels=document.get("labels") or {},
         spec=spec,
-        unknown=(*extra, *unknown),
+        kind=kind,
+        written=document,
     )
+
+
+def _source(kind: Kind, document: Mapping[str, Any]) -> Any:
+    """Where the spec is."""
+    if kind.form is Form.PLUGIN:
+        return document.get("spec")
+    return {key: document[key] for key in document if key not in _META}
 
 
 def differs_from_url(kind: Kind, mesh: str, name: str, document: Document) -> Iterator[Violation]:
@@ -77,8 +91,9 @@ def differs_from_url(kind: Kind, mesh: str, name: str, document: Document) -> It
         yield Violation("mesh", "mesh from the URL has to be the same as in body")
 
 
-def dropped(unknown: tuple[str, ...]) -> Iterator[str]:
+def dropped(document: Document) -> Iterator[str]:
     """Sentences about the fields that were dropped."""
+    unknown = tuple(document.unknown())
     for field in unknown[:_MOST_FIELDS_NAMED]:
         yield f'field "{_shortened(field)}" is not known and was ignored; check its spelling and place'
     if len(unknown) > _MOST_FIELDS_NAMED:

@@ -55,6 +55,10 @@ class Spec(BaseModel):
         """The wire form: camelCase, unset fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=self.omit_defaults)
 
+    def to_text(self) -> bytes:
+        """The wire form as compact JSON."""
+        return self.model_dump_json(by_alias=True, exclude_none=True, exclude_defaults=self.omit_defaults).encode()
+
 
 class LegacySpec(Spec):
     """A part of a kind that comes from protobuf."""

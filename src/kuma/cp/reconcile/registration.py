@@ -65,6 +65,7 @@ class Registrar(Protocol):
         *,
         author: Author,
         allowed: Callable[[Kind], None],
+        warn: bool,
     ) -> Registered:
         """As ``kuma.cp.resources.Resources.put``."""
         ...
@@ -187,7 +188,13 @@ class Registration:
             if document is not None:
                 author = Author(f"dataplane:{node.mesh}/{node.name}", address=peer)
                 written = await self._resources.put(
-                    BY_NAME["Dataplane"], node.mesh, node.name, document, author=author, allowed=lambda _: None
+                    BY_NAME["Dataplane"],
+                    node.mesh,
+                    node.name,
+                    document,
+                    author=author,
+                    allowed=lambda _: None,
+                    warn=False,
                 )
                 revision = written.revision
             else:

@@ -106,9 +106,10 @@ class Resources:
         *,
         author: Author,
         allowed: Callable[[Kind], None],
+        warn: bool = True,
     ) -> Written:
         """
-        Create or replace one resource by what a user wrote.
+        Create or replace one resource by what a user wrote; without ``warn`` nobody reads warnings, and there are none.
 
         Raises:
             NotFound: the mesh does not exist.
@@ -133,7 +134,7 @@ class Resources:
             draft = await aside(large, self._draft, kind, key, parsed, rules, record)
             wanted = Wanted(draft, record, stored, home, self._clock())
             try:
-                return await self._write(rules, parsed, wanted, author, large=large)
+                return await self._write(rules, parsed, wanted, author, large=large, warn=warn)
             except Conflict:
                 # The control plane writes too (health of proxies, roots): that is no reason to bother the user.
                 home = await self._mesh(kind, mesh)
@@ -205,7 +206,7 @@ class Resources:
         return Resource(Meta(key, computed), definition(kind.name).complete(parsed.spec))
 
     async def _write(
-        self, rules: KindRules, parsed: Document, wanted: Wanted, author: Author, *, large: bool
+        self, rules: KindRules, parsed: Document, wanted: Wanted, author: Author, *, large: bool, warn: bool
     ) -> Written:
         record, draft = wanted.record, wanted.resource
         operation = CREATE if record is None else UPDATE
@@ -228,9 +229,10 @@ class Resources:
             self._written(changes)
             revision = max((change.revision for change in changes), default=revision)
         final = replace(draft, spec=prepared.spec)
-        about = await aside(large, lambda: tuple(definition(key.kind).warnings(final)))
-        told = (*about, *prepared.warnings, *dropped(parsed.unknown))
-        return Written(record is None, told, revision)
+        if not warn:
+            return Written(record is None, (), revision)
+        about = await aside(large, lambda: (tuple(definition(key.kind).warnings(final)), tuple(dropped(parsed))))
+        return Written(record is None, (*about[0], *prepared.warnings, *about[1]), revision)
 
 
 def _parse(key: Key, kind: Kind, document: Mapping[str, Any]) -> Document:
