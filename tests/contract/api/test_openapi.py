@@ -163,6 +163,28 @@ async def test_an_error_has_the_documented_fields(client, url, status):
     assert set(wanted["required"]) - set(answer.json()) == {"instance"}
 
 
+CASES = sorted((Path(__file__).parents[2] / "policies").glob("*/cases"))
+
+
+@pytest.mark.parametrize("folder", CASES, ids=lambda folder: folder.parent.name)
+async def test_every_policy_of_the_golden_cases_is_answered_as_documented(client, folder):
+    """Kuma's kumactl checks what it reads against this document, and refuses what does not fit."""
+    kinds = {kind["name"]: kind for kind in (await client.get("/_resources")).json()["resources"]}
+    for case in sorted(folder.glob("*.yaml")):
+        _, *resources = yaml.load_all(case.read_text(), yaml.CSafeLoader)
+        for resource in resources:
+            kind = kinds[resource["type"]]
+            if "policy" not in kind:
+                continue
+            url = f"/meshes/default/{kind['path']}/{resource['name']}"
+            answer = await client.put(url, json=resource)
+            assert answer.status_code in {200, 201}, f"{case}: {url}: {answer.text}"
+
+            shown = (await client.get(url)).json()
+
+            assert faults(shown, schema(f"/meshes/{{mesh}}/{kind['path']}/{{name}}", "get", 200)) == [], case
+
+
 async def test_every_documented_path_of_our_kinds_exists(client, filled):
     """A path that the document has and this product not is one of a kind that is not built, or is named here."""
     known = {kind["path"] for kind in (await client.get("/_resources")).json()["resources"]}
