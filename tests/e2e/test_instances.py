@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.e2e.harness import clients, documents
 from tests.e2e.harness.lab import Lab
 from tests.e2e.harness.load import Load
@@ -126,6 +128,20 @@ def test_killed_proxy_is_shown_offline_and_then_removed(lab):
         ),
         "the mesh counts nobody offline",
     )
+
+
+@pytest.mark.timeout(120)
+def test_proxy_that_is_lost_without_a_word_is_found(lab):
+    """A host that vanishes closes no connection: it is Offline after half a minute, and back when it answers again."""
+    lab.mesh(documents.mesh("silent"))
+    proxy = backend(lab, "backend-1", "silent").start()
+
+    with proxy.frozen():
+        stays(lambda: proxy.online, "shown online: nobody can know yet", seconds=3)
+        wait_until(lambda: not proxy.online, "shown offline", seconds=45)
+        wait_until(lambda: not exists(lab, "backend-1", "silent"), "removed", seconds=10)
+
+    wait_until(lambda: proxy.online, "back in the mesh", seconds=40)
 
 
 def test_proxy_that_comes_back_soon_keeps_its_place(lab):

@@ -187,3 +187,26 @@ def test_dataplane_from_standard_input_with_variables(lab: Lab):
     proxy = lab.proxy("by-template", given=Given.TEMPLATE_ON_STDIN).start()
 
     assert proxy.online
+
+
+def test_dataplane_as_text(lab: Lab):
+    """``--dataplane`` takes the definition itself."""
+    proxy = lab.proxy("by-text", given=Given.TEXT).start()
+
+    assert proxy.online
+
+
+@pytest.mark.timeout(150)
+def test_token_file_that_is_replaced_counts_without_a_restart(lab: Lab):
+    """Where Envoy may read the file: a refused proxy joins once its file holds a good token, and comes back with it."""
+    own = lab.own_control_plane({"KUMA_DP_SERVER_AUTHN_ENABLE_RELOADABLE_TOKENS": "true"})
+    proxy = lab.proxy("reloaded", token=own.token("somebody-else", "default")).launch()
+    own.program.wait_for_log("is different than in token: somebody-else")
+
+    proxy.token_file.write_text(own.token("reloaded", "default") + "\n")
+
+    proxy.program.wait_for_log("the token file changed")
+    proxy.wait_ready(seconds=60)
+    own.kill()
+    own.start()
+    wait_until(lambda: proxy.online, "connected again", seconds=40)

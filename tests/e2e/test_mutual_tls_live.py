@@ -151,21 +151,24 @@ def test_live_change_of_the_authority(lab: Lab):
     assert "dynamic_warming_secrets" not in json.dumps(dump)
 
 
+@pytest.mark.parametrize("variant", ["DELTA_GRPC", "GRPC"])
 @pytest.mark.timeout(150)
-def test_hasty_change_of_the_authority(lab: Lab):
+def test_hasty_change_of_the_authority(lab: Lab, variant: str):
     """A new CA that is trusted and made to issue in one step: no call fails, because leaves wait for the trust."""
+    lab.proxy_env["KUMA_DATAPLANE_RUNTIME_ENVOY_XDS_TRANSPORT_PROTOCOL_VARIANT"] = variant
+    mesh = f"hasty-{variant[:5].lower().strip('_')}"
     one, two = builtin("ca-1"), builtin("ca-2")
-    lab.mesh(documents.mesh("hasty", one))
-    lab.mesh(permission("hasty", "everyone"))
-    caller, _ = pair(lab, "hasty")
+    lab.mesh(documents.mesh(mesh, one))
+    lab.mesh(permission(mesh, "everyone"))
+    caller, _ = pair(lab, mesh)
 
     with calls(caller) as load:
         load.run_for(10)
         load.mark("ca-2 is added and issues")
-        lab.mesh(documents.mesh("hasty", one, two, enabled="ca-2"))
+        lab.mesh(documents.mesh(mesh, one, two, enabled="ca-2"))
         for name in NAMES:
             wait_until(
-                lambda name=name: certificate(lab, name, "hasty")["issuedBackend"] == "ca-2", f"{name} has a new leaf"
+                lambda name=name: certificate(lab, name, mesh)["issuedBackend"] == "ca-2", f"{name} has a new leaf"
             )
         load.run_for(20)
 

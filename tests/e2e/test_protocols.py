@@ -55,16 +55,19 @@ def test_each_protocol_without_mutual_tls(lab, variant):
     assert web2.headers["x-protocol"] == "HTTP/2"
 
 
-def test_each_protocol_with_mutual_tls(lab):
+@pytest.mark.parametrize("variant", ["DELTA_GRPC", "GRPC"])
+def test_each_protocol_with_mutual_tls(lab, variant):
     """With strict mutual TLS and a permission every protocol works, and the service learns who called."""
-    lab.mesh(documents.mesh("secure", builtin("ca-1")))
-    lab.mesh(permission("secure", "everyone"))
+    mesh = f"secure-{variant[:5].lower().strip('_')}"
+    lab.mesh(documents.mesh(mesh, builtin("ca-1")))
+    lab.mesh(permission(mesh, "everyone"))
+    lab.proxy_env["KUMA_DATAPLANE_RUNTIME_ENVOY_XDS_TRANSPORT_PROTOCOL_VARIANT"] = variant
 
-    caller = everything(lab, "secure")
+    caller = everything(lab, mesh)
 
     assert_all_answer(caller)
     answer = clients.http1_answer(caller.outbound("web"))
-    assert "URI=spiffe://secure/caller" in answer.headers["x-seen-identity"]
+    assert f"URI=spiffe://{mesh}/caller" in answer.headers["x-seen-identity"]
 
 
 def test_without_a_permission_mutual_tls_denies_every_protocol(lab):

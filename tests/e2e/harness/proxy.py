@@ -23,6 +23,7 @@ class Given(Enum):
     """How kuma-dp is told which proxy it is."""
 
     FILE = auto()
+    TEXT = auto()
     NAME = auto()
     TEMPLATE_ON_STDIN = auto()
 
@@ -108,6 +109,8 @@ class Proxy:
         match given:
             case Given.FILE:
                 return (f"--dataplane-file={self.resource}",)
+            case Given.TEXT:
+                return (f"--dataplane={self.resource.read_text()}",)
             case Given.NAME:
                 return (f"--name={self.name}", f"--mesh={self.mesh}")
             case Given.TEMPLATE_ON_STDIN:
