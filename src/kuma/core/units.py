@@ -6,10 +6,10 @@ resources, settings and tokens of a Kuma user carry them.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
 from typing import Final
 
 from durationpy import DurationError, from_str
@@ -85,10 +85,15 @@ def parse_decimal(text: str) -> Decimal:
 def is_ip(text: str) -> bool:
     """Whether the text is an IPv4 or IPv6 address (no zone, no port)."""
     try:
-        ipaddress.ip_address(text)
+        ip_address(text)
     except ValueError:
         return False
     return "%" not in text
+
+
+def one_spelling(address: str) -> str:
+    """An address as it is always written: of the many spellings of an IPv6 address the shortest, in lower case."""
+    return ip_address(address).compressed if ":" in address and is_ip(address) else address
 
 
 def is_hostname(text: str) -> bool:

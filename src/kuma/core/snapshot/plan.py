@@ -34,6 +34,7 @@ from kuma.core.snapshot.explain import route_origins
 from kuma.core.snapshot.mesh import Destination, MeshSnapshot
 from kuma.core.snapshot.proxy import RESERVED_INBOUND_PORT, Outbound, Proxy
 from kuma.core.snapshot.selection import select_all
+from kuma.core.units import one_spelling
 from kuma.core.xds import names
 from kuma.core.xds.endpoints import grouped_assignment
 from kuma.core.xds.generate import Generator, Memory
@@ -151,8 +152,9 @@ class Planner:
                     if policy.inbound is not None
                 )
             )
-        admin = traits.admin and replace(traits.admin, address=facts.networking(spec).address)
-        return ProxyView(admin, tuple(inbounds), tuple(rules), self._patches(selected))
+        return ProxyView(
+            traits.admin and _at_home(traits.admin, proxy), tuple(inbounds), tuple(rules), self._patches(selected)
+        )
 
     def outbounds_view(
         self,
@@ -354,6 +356,16 @@ def _near(proxy: Proxy, grouped: _Grouped) -> Near:
     return tuple(
         (tags, policy.nearness(merged.conf, place)) for tags, policy, merged in grouped if policy.nearness is not None
     )
+
+
+def _at_home(admin: AdminView, proxy: Proxy) -> AdminView:
+    """The admin interface of this proxy."""
+    spec = proxy.resource.spec
+    address = facts.networking(spec).address
+    here = facts.Endpoint(one_spelling(address), admin.port)
+    listening = {facts.inbound_endpoint(spec, inbound) for inbound in facts.networking(spec).inbound}
+    listening |= {facts.Endpoint(outbound.address, outbound.port) for outbound in proxy.outbounds}
+    return replace(admin, address=address, taken=here in listening)
 
 
 def _zone(proxy: Proxy) -> str:

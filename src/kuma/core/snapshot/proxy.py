@@ -12,6 +12,7 @@ from kuma.core.policies._kit.match import InboundFacts, ProxyFacts
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.core.resources.dataplane.spec import Outbound as WrittenOutbound
+from kuma.core.units import one_spelling
 from kuma.core.xds.endpoints import Endpoint, endpoint
 from kuma.core.xds.view import Tags
 
@@ -74,17 +75,21 @@ def _asked_for(outbound: WrittenOutbound) -> Mapping[str, str]:
     return tags if tags[SERVICE_TAG] else {}
 
 
+def _outbound_endpoint(outbound: WrittenOutbound) -> facts.Endpoint:
+    return facts.Endpoint(one_spelling(outbound.address or DEFAULT_OUTBOUND_ADDRESS), outbound.port)
+
+
 def proxy_of(resource: Resource[Dataplane]) -> Proxy:
     """Derive what the mesh needs to know of a Dataplane."""
     spec = resource.spec
     net = facts.networking(spec)
     own = {facts.inbound_endpoint(spec, inbound) for inbound in net.inbound}
     outbounds = tuple(
-        Outbound(address, outbound.port, tuple(sorted(tags.items())))
+        Outbound(where.address, where.port, tuple(sorted(tags.items())))
         for outbound in net.outbound
         if (tags := _asked_for(outbound))
         # A proxy cannot listen twice: its own inbound wins.
-        and facts.Endpoint(address := outbound.address or DEFAULT_OUTBOUND_ADDRESS, outbound.port) not in own
+        and (where := _outbound_endpoint(outbound)) not in own
     )
     offers = tuple(
         Offer(

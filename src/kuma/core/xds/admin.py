@@ -45,8 +45,13 @@ def admin_clusters(view: AdminView) -> tuple[ClusterDraft, ...]:
 
 
 def has_admin_listener(view: AdminView) -> bool:
-    """On the admin interface's own address there is no second listener: the control plane uses the socket there."""
-    return view.address != view.admin_address
+    """
+    Whether the control plane reaches the admin interface by a listener.
+
+    On the admin interface's own address there is no second one: the control plane uses the socket there. And Envoy
+    would refuse one where the application's traffic arrives.
+    """
+    return view.address != view.admin_address and not view.taken
 
 
 def admin_listener(view: AdminView, internal_cidrs: tuple[str, ...]) -> XdsResource:

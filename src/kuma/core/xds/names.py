@@ -40,6 +40,7 @@ CATCH_ALL_ROUTE: Final = "9Zuf5Tg79OuZcQITwBbQykxAk2u4fRKrwYn3//AL4Yo="
 SOURCE_TAGS_HEADER: Final = "x-kuma-tags"
 
 _UNCLEAN: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_LONGEST_SERVER_NAME: Final = 255
 
 
 def sanitized(name: str) -> str:
@@ -88,11 +89,19 @@ def log_collector(direction: str, host: str, port: int) -> str:
 
 
 def sni(tags: Tags, mesh: str) -> str:
-    """``backend{mesh=default}``, further tags sorted among them: ``backend{mesh=default,version=v1}``."""
+    """
+    ``backend{mesh=default}``, further tags sorted among them: ``backend{mesh=default,version=v1}``.
+
+    TLS has room for 255 bytes; of a longer name the beginning stays, with a hash of the whole.
+    """
     pairs = dict(tags)
     service = pairs.pop(SERVICE_TAG)
     extra: Iterable[str] = (f"{key}={value}" for key, value in sorted({**pairs, "mesh": mesh}.items()))
-    return f"{service}{{{','.join(extra)}}}"
+    whole = f"{service}{{{','.join(extra)}}}"
+    if len(whole) <= _LONGEST_SERVER_NAME:
+        return whole
+    mark = sha256(whole.encode()).hexdigest()[:16]
+    return f"{whole[: _LONGEST_SERVER_NAME - 1 - len(mark)]}-{mark}"
 
 
 def identity_secret(mesh: str) -> str:

@@ -16,11 +16,18 @@ from kuma.envoy_api.envoy.config.route.v3.route_components_pb2 import HeaderMatc
 
 HEADER: Final = SOURCE_TAGS_HEADER
 _ANY: Final = "*"
+_LONGEST: Final = 16_384
+"""Envoy writes no longer header."""
 
 
 def header_value(tags: Mapping[str, Iterable[str]]) -> str:
-    """The header of a proxy with these tags, each with all its values."""
-    return "".join(f"&{key}={','.join(sorted(values))}&" for key, values in sorted(tags.items()))
+    """The header of a proxy with these tags, each with all its values; without those for which it has no room."""
+    header = ""
+    for key, values in sorted(tags.items()):
+        part = f"&{key}={','.join(sorted(values))}&"
+        if len(header) + len(part) <= _LONGEST:
+            header += part
+    return header
 
 
 def source_matchers(subset: Iterable[TagMatch]) -> list[HeaderMatcher]:

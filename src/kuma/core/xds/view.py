@@ -127,6 +127,8 @@ class AdminView:
     """PEM of the CA that signs the certificates of the control plane's admin client and of this listener."""
     address: str = ""
     """The proxy's own address, on which the control plane may reach the admin interface."""
+    taken: bool = False
+    """Whether the application is reached or calls others on that address and port; then it is not the admin's."""
 
 
 Patches = tuple[tuple[str, Merged[Any]], ...]

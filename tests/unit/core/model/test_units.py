@@ -12,6 +12,7 @@ from kuma.core.units import (
     format_proto_duration,
     is_hostname,
     is_ip,
+    one_spelling,
     parse_decimal,
     parse_duration,
 )
@@ -130,3 +131,18 @@ def test_addresses_and_names(text, ip, hostname):
     """An address is an address, a name is a DNS name of proper length."""
     assert is_ip(text) is ip
     assert is_hostname(text) is hostname
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("FD00:0:0:0:0:0:0:A", "fd00::a"),
+        ("::1", "::1"),
+        ("web.internal", "web.internal"),
+        ("not:an:address", "not:an:address"),
+    ],
+)
+def test_equal_addresses_are_spelled_alike(text, expected):
+    """An IPv6 address can be written in many ways; Envoy knows that they are one."""
+    assert one_spelling(text) == expected

@@ -161,6 +161,24 @@ def test_what_a_proxys_own_build_can_do_is_in_its_own_layer():
     assert rich.outbounds is plan(mesh, "other", making).outbounds
 
 
+@pytest.mark.parametrize(
+    ("inbounds", "outbounds"),
+    [([inbound("api", 9901)], []), ([], [{**outbound("db", 9901), "address": "FD00:0::1"}])],
+    ids=["inbound", "outbound"],
+)
+def test_where_the_application_is_reached_the_admin_interface_is_not(inbounds, outbounds):
+    """Envoy refuses two listeners on one address; the application's counts, whoever chose the admin port."""
+    mesh = snapshot(dataplane("one", inbounds, outbounds, address="fd00::1"))
+    admin = AdminView(9901, "127.0.0.1", "/run/admin.sock", 9902, b"ca")
+
+    made = planner().plan(mesh, mesh.proxies["one"], Traits(admin=admin))
+
+    assert [one.name for one in made.desired().of_type(LISTENER)] in (
+        ["inbound:[fd00::1]:9901"],
+        ["outbound:[fd00::1]:9901"],
+    )
+
+
 def test_the_reserved_port_gets_no_listener():
     """49151 means "no service"."""
     mesh = snapshot(dataplane("one", [inbound("api", 49151), inbound("api", 8080)]))

@@ -55,6 +55,14 @@ def test_an_outbound_on_an_own_inbound_is_dropped():
     assert made.outbounds == ()
 
 
+def test_an_outbound_on_an_own_inbound_is_dropped_however_its_address_is_spelled():
+    """Envoy refuses a second listener on an IPv6 address that is written in another way."""
+    there = {**outbound("db", 8080), "address": "fd00::a"}
+    made = proxy_of(dataplane("a", [inbound("web", 8080)], [there], address="FD00:0:0:0:0:0:0:A"))
+
+    assert made.outbounds == ()
+
+
 def test_what_others_see_of_an_inbound():
     """The advertised address, the protocol, and whether it takes traffic."""
     made = proxy_of(dataplane("a", [inbound("web", protocol="GRPC", ready=False)], advertisedAddress="203.0.113.5"))

@@ -32,6 +32,15 @@ def test_the_server_name_tells_the_mesh_and_further_tags():
     assert names.sni((("kuma.io/service", "b"), ("version", "1"), ("a", "2")), "m") == "b{a=2,mesh=m,version=1}"
 
 
+def test_a_server_name_fits_into_a_handshake():
+    """TLS has room for 255 bytes: a longer name is cut, and still tells its destination from others."""
+    long = [names.sni((("kuma.io/service", "b"), ("version", "v" * 300 + end)), "m") for end in ("1", "2")]
+
+    assert [len(name) for name in long] == [255, 255]
+    assert long[0] != long[1]
+    assert all(name.startswith("b{mesh=m,version=vvv") for name in long)
+
+
 def test_what_may_stand_in_a_statistic():
     """Everything but letters, digits, dash and underscore becomes an underscore."""
     assert names.sanitized("localhost:8080/a.b-c_d") == "localhost_8080_a_b-c_d"

@@ -6,34 +6,62 @@ commands are checked when a policy is written. What they are is Envoy 1.40's.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from kuma.core.errors import Violation
 
 _LONGEST: Final = 32_768
-_COMMAND: Final = re.compile(r"%%|%([A-Z0-9_]+)(\((.*?)\))?(:[0-9]{1,9})?%", re.DOTALL)
+_COMMAND: Final = re.compile(r"%%|%([A-Z0-9_]+)(\((.*?)\))?(:[0-9]{1,9})?%")
 
 _HEADER: Final = r":?[A-Za-z0-9!#$&'*+.^_|~-]+"
 _HEADERS: Final = rf"{_HEADER}(\?{_HEADER})?"
 _STATE: Final = r"[^:]+(:(PLAIN|TYPED|FIELD:.+))?"
 _SOME: Final = r".+"
+_RESERVED: Final = (
+    "as|break|const|continue|else|for|function|if|import|in|let|loop|package|namespace|return|var|void|while"
+)
+_PATH: Final = (
+    rf"(?!(?:{_RESERVED})\b)[A-Za-z_][A-Za-z0-9_]*"
+    r"""(\.(?!(?:in|true|false|null)\b)[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,9}\]|\['[^'\\]*'\]|\["[^"\\]*"\]){0,30}"""
+)
+"""
+What of Envoy's expression language is let through: ``request.headers['x-user']``.
+
+Whether it takes an expression depends on types and on how it was built; no library tells.
+"""
+_EXPRESSIONS: Final = ("CEL", "TYPED_CEL")
 _NEED_ARGUMENTS: Final = {
     **dict.fromkeys(("REQ", "RESP", "TRAILER", "REQUEST_HEADER", "RESPONSE_HEADER", "RESPONSE_TRAILER"), _HEADERS),
     **dict.fromkeys(("DYNAMIC_METADATA", "CLUSTER_METADATA", "UPSTREAM_METADATA"), _SOME),
-    "METADATA": r"(DYNAMIC|CLUSTER|ROUTE|UPSTREAM_HOST|LISTENER|VIRTUAL_HOST):.+",
+    "METADATA": r"(DYNAMIC|CLUSTER|ROUTE|UPSTREAM_HOST|LISTENER|LISTENER_FILTER_CHAIN|VIRTUAL_HOST):.+",
     **dict.fromkeys(("FILTER_STATE", "UPSTREAM_FILTER_STATE"), _STATE),
-    **dict.fromkeys(("CEL", "TYPED_CEL", "COALESCE", "ENVIRONMENT", "QUERY_PARAM"), _SOME),
-    "COMMON_DURATION": r"\w+:\w+(:\w+)?",
+    **dict.fromkeys(_EXPRESSIONS, _PATH),
+    **dict.fromkeys(("COALESCE", "ENVIRONMENT", "QUERY_PARAM"), _SOME),
+    "COMMON_DURATION": r"\w+:\w+(:(ms|us|ns))?",
 }
 """Commands that say nothing by themselves, and what they may be told."""
-_MAY_HAVE_ARGUMENTS: Final = frozenset(
-    """
-    DOWNSTREAM_PEER_CERT_V_END DOWNSTREAM_PEER_CERT_V_START EMIT_TIME EMIT_TIME_LOCAL START_TIME
-    START_TIME_LOCAL UPSTREAM_PEER_CERT_V_END UPSTREAM_PEER_CERT_V_START
-    """.split()  # noqa: SIM905 - words without quotes read better
-)
+_MAY_HAVE_ARGUMENTS: Final = {
+    **dict.fromkeys(
+        """
+        DOWNSTREAM_PEER_CERT_V_END DOWNSTREAM_PEER_CERT_V_START EMIT_TIME EMIT_TIME_LOCAL START_TIME
+        START_TIME_LOCAL UPSTREAM_PEER_CERT_V_END UPSTREAM_PEER_CERT_V_START
+        """.split(),  # noqa: SIM905 - words without quotes read better
+        r".*",
+    ),
+    "PATH": r"(WQ|NQ)(:ORIG)?",
+    "QUERY_PARAMS": r"ORIG|DECODED",
+}
+_JSON: Final = re.compile(r"[ -\[\]-~]+")
+"""ASCII without backslashes: other JSON is not read by everybody in the same way."""
+_OPTIONS: Final = frozenset({"command", "param", "max_length"})
+_MAY_BE_CUT: Final = _NEED_ARGUMENTS.keys() - {"CLUSTER_METADATA", "UPSTREAM_METADATA", "COMMON_DURATION"} | {
+    "PATH",
+    "QUERY_PARAMS",
+}
+"""Commands that take a length, as in ``%REQ(:PATH):20%``."""
 _PLAIN: Final = frozenset(
     """
     ACCESS_LOG_TYPE BYTES_RECEIVED BYTES_RETRANSMITTED BYTES_SENT CONNECTION_ID CONNECTION_TERMINATION_DETAILS
@@ -54,7 +82,7 @@ _PLAIN: Final = frozenset(
     DOWNSTREAM_REMOTE_PORT DOWNSTREAM_TLS_CIPHER DOWNSTREAM_TLS_GROUP DOWNSTREAM_TLS_SESSION_ID
     DOWNSTREAM_TLS_VERSION DOWNSTREAM_TRANSPORT_FAILURE_REASON DOWNSTREAM_WIRE_BYTES_RECEIVED
     DOWNSTREAM_WIRE_BYTES_SENT DURATION FILTER_CHAIN_NAME GRPC_STATUS GRPC_STATUS_NUMBER HOSTNAME LISTENER_NAME
-    LOCAL_REPLY_BODY PATH PROTOCOL QUERY_PARAMS REQUESTED_SERVER_NAME REQUEST_DURATION REQUEST_HEADERS_BYTES
+    LOCAL_REPLY_BODY PROTOCOL REQUESTED_SERVER_NAME REQUEST_DURATION REQUEST_HEADERS_BYTES
     REQUEST_TX_DURATION RESPONSE_CODE RESPONSE_CODE_DETAILS RESPONSE_DURATION RESPONSE_FLAGS RESPONSE_FLAGS_LONG
     RESPONSE_HEADERS_BYTES RESPONSE_TRAILERS_BYTES RESPONSE_TX_DURATION ROUNDTRIP_DURATION ROUTE_NAME
     ROUTE_RESOLUTION_COUNT ROUTE_RESOLUTION_TIME_US SPAN_ID STREAM_ID TLS_JA3_FINGERPRINT TLS_JA4_FINGERPRINT
@@ -86,21 +114,50 @@ def format_violations(text: str, path: str) -> Iterator[Violation]:
         if found is None:
             yield Violation(path, f"has a % at character {at + 1} that starts no command; a percent sign is written %%")
             return
-        name, arguments = found[1], found[3]
-        if name is not None and (problem := _problem(name, arguments)):
+        name, arguments, length = found[1], found[3], found[4]
+        if name is not None and (problem := _problem(name, arguments, cut=length is not None)):
             yield Violation(path, problem)
             return
         at = text.find("%", found.end())
 
 
-def _problem(name: str, arguments: str | None) -> str:
-    pattern = _NEED_ARGUMENTS.get(name)
-    if pattern is not None:
-        if not arguments:
-            return f"%{name}% needs an argument: %{name}(…)%"
-        return "" if re.fullmatch(pattern, arguments) else f"%{name}({arguments})% has an argument Envoy does not take"
-    if name in _MAY_HAVE_ARGUMENTS:
-        return ""
-    if name not in _PLAIN:
+def _problem(name: str, arguments: str | None, *, cut: bool) -> str:
+    """What is wrong with a command; empty when nothing is."""
+    if name not in _PLAIN and name not in _MAY_HAVE_ARGUMENTS and name not in _NEED_ARGUMENTS:
         return f"%{name}% is no command that Envoy knows"
-    return "" if arguments is None else f"%{name}% takes no argument"
+    if cut and name not in _MAY_BE_CUT:
+        return f"%{name}% takes no length"
+    if name in _PLAIN:
+        return "" if arguments is None else f"%{name}% takes no argument"
+    if not arguments:
+        return f"%{name}% needs an argument: %{name}(…)%" if name in _NEED_ARGUMENTS else ""
+    if not re.fullmatch(_NEED_ARGUMENTS.get(name) or _MAY_HAVE_ARGUMENTS[name], arguments):
+        if name in _EXPRESSIONS:
+            return f"%{name}({arguments})% must name a value, such as request.headers['x-user']; nothing is computed"
+        return f"%{name}({arguments})% has an argument Envoy does not take"
+    return _coalesce_problem(arguments) if name == "COALESCE" else ""
+
+
+def _coalesce_problem(arguments: str) -> str:
+    """The commands of which the first that says something counts: ``{"operators": ["PROTOCOL", …]}``."""
+    try:
+        operators = json.loads(arguments)["operators"] if _JSON.fullmatch(arguments) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        operators = None
+    if not isinstance(operators, list) or not operators:
+        return '%COALESCE% needs plain JSON such as {"operators": ["PROTOCOL", {"command": "REQ", "param": ":path"}]}'
+    return next(filter(None, map(_operator_problem, operators)), "")
+
+
+def _operator_problem(operator: Any) -> str:
+    given: dict[str, Any] = {"command": operator} if isinstance(operator, str) else operator
+    match given:
+        case {"command": str(name)} if name != "COALESCE" and _are_options(given):
+            problem = _problem(name, given.get("param") or None, cut="max_length" in given)
+            return problem and f"in %COALESCE%: {problem}"
+    return f"in %COALESCE%: {json.dumps(operator)[:100]} is no command"
+
+
+def _are_options(given: Mapping[str, Any]) -> bool:
+    param, length = given.get("param", ""), given.get("max_length", 1)
+    return given.keys() <= _OPTIONS and isinstance(param, str) and type(length) is int and 0 < length <= _LONGEST

@@ -19,8 +19,8 @@ from kuma.envoy_api.envoy.config.route.v3.route_components_pb2 import HeaderMatc
 MAX_VALUES: Final = 400
 """Most values in one list of header changes; Envoy takes 1000 on a route, which up to two lists share."""
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
-_HOST: Final = "host"
-_NOT_HOST: Final = "Envoy does not let the host header be changed; rewrite the hostname instead"
+HOST: Final = "host"
+NOT_HOST: Final = "Envoy does not let the host header be changed; rewrite the hostname instead"
 
 
 class HeaderMatch(Spec):
@@ -75,8 +75,8 @@ def header_changes_violations(changes: HeaderChanges, path: str) -> Iterator[Vio
     for name, headers in (("set", changes.set or ()), ("add", changes.add or ())):
         for index, header in enumerate(headers):
             here = f"{path}.{name}[{index}]"
-            if header.name == _HOST:
-                yield Violation(f"{here}.name", _NOT_HOST)
+            if header.name == HOST:
+                yield Violation(f"{here}.name", NOT_HOST)
             yield from header_value_violations(header.value, f"{here}.value")
             for value in _values(header.value):
                 yield from format_violations(value, f"{here}.value")
@@ -84,12 +84,18 @@ def header_changes_violations(changes: HeaderChanges, path: str) -> Iterator[Vio
             yield Violation(f"{path}.{name}", f"must not have more than {MAX_VALUES} values")
 
 
+def count_of_values(changes: HeaderChanges | None) -> int:
+    """How many headers Envoy is told to give."""
+    given = () if changes is None else (*(changes.set or ()), *(changes.add or ()))
+    return sum(len(_values(header.value)) for header in given)
+
+
 def removed_name_violations(name: str, path: str) -> Iterator[Violation]:
     """The name of a header that Envoy can take away."""
     if not _NAME.fullmatch(name):
         yield Violation(path, "must be a header name of 1 to 256 characters")
-    elif name.lower() == _HOST:
-        yield Violation(path, _NOT_HOST)
+    elif name.lower() == HOST:
+        yield Violation(path, NOT_HOST)
 
 
 def header_options(changes: HeaderChanges) -> Iterator[HeaderValueOption]:

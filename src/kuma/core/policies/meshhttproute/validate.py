@@ -13,6 +13,8 @@ from typing import Final
 from kuma.core.errors import Violation
 from kuma.core.policies._kit.backends import backend_violations, backend_warnings
 from kuma.core.policies._kit.headers import (
+    MAX_VALUES,
+    count_of_values,
     header_changes_violations,
     header_match_violations,
     removed_name_violations,
@@ -84,6 +86,7 @@ def _rule_violations(rule: Rule, path: str, *, on_gateway: bool) -> Iterator[Vio
         yield from _filter_violations(
             one, f"{path}.default.filters[{index}]", matches=rule.matches, on_gateway=on_gateway
         )
+    yield from _sum_violations(filters, f"{path}.default.filters")
     refs, here = rule.default.backend_refs or (), f"{path}.default.backendRefs"
     if not refs and on_gateway and all(one.type != "RequestRedirect" for one in filters):
         yield Violation(here, MUST_NOT_BE_EMPTY)
@@ -151,6 +154,16 @@ def _filter_violations(one: Filter, path: str, *, matches: Sequence[Match], on_g
             else:
                 yield from target_ref_violations(mirror.backend_ref, f"{here}.backendRef", kinds=_MIRROR_KINDS)
                 yield from decimal_percentage(mirror.percentage, f"{here}.percentage")
+
+
+def _sum_violations(filters: Sequence[Filter], path: str) -> Iterator[Violation]:
+    """All filters of a kind write on one route, on which Envoy takes no more than 1000 headers."""
+    for what, modifiers in (
+        ("request", [one.request_header_modifier for one in filters if one.type == "RequestHeaderModifier"]),
+        ("response", [one.response_header_modifier for one in filters if one.type == "ResponseHeaderModifier"]),
+    ):
+        if sum(map(count_of_values, modifiers)) > 2 * MAX_VALUES:
+            yield Violation(path, f"must not give more than {2 * MAX_VALUES} {what} header values together")
 
 
 def _modifier_violations(modifier: HeaderModifier | None, path: str) -> Iterator[Violation]:

@@ -13,6 +13,7 @@ from typing import Final
 from kuma.core.policies._kit.clients import Case, cases
 from kuma.core.policies._kit.rules import InboundRules
 from kuma.core.policies.meshratelimit.spec import Conf, Headers, LocalHttp, Rate
+from kuma.core.policies.meshratelimit.validate import MAX_HEADERS
 from kuma.core.xds.clients import StateKeys, note_clients, split_routes
 from kuma.core.xds.draft import ChainDraft, InboundDraft
 from kuma.core.xds.http import inspect_tls
@@ -100,12 +101,14 @@ def _limit(http: LocalHttp, rate: Rate) -> HttpLimit:
 
 
 def _headers(headers: Headers) -> list[HeaderValueOption]:
+    """As many as Envoy takes; there are more only where several policies were merged."""
     added = [
         _header(header.name, header.value, HeaderValueOption.APPEND_IF_EXISTS_OR_ADD) for header in headers.add or ()
     ]
-    return added + [
+    given = [
         _header(header.name, header.value, HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD) for header in headers.set or ()
     ]
+    return [*added, *given][-MAX_HEADERS:]
 
 
 def _header(name: str, value: str, action: HeaderValueOption.HeaderAppendAction) -> HeaderValueOption:

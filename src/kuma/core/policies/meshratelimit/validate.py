@@ -8,6 +8,7 @@ from typing import Final
 
 from kuma.core.errors import Violation
 from kuma.core.policies._kit.format import format_violations
+from kuma.core.policies._kit.headers import HOST, NOT_HOST
 from kuma.core.policies._kit.validation import (
     EMPTY_MATCH,
     FROM_IS_DEPRECATED,
@@ -30,6 +31,8 @@ from kuma.core.policies.meshratelimit.spec import Conf, Headers, Item, LocalHttp
 from kuma.envoy_api.envoy.type.v3.http_status_pb2 import StatusCode
 
 _SHORTEST: Final = timedelta(milliseconds=50)
+MAX_HEADERS: Final = 10
+"""Envoy takes no more in an answer to a limited request."""
 
 
 def validate(spec: MeshRateLimit) -> Iterator[Violation]:
@@ -134,9 +137,13 @@ def _http_violations(http: LocalHttp, path: str) -> Iterator[Violation]:
 def _headers_violations(headers: Headers, path: str) -> Iterator[Violation]:
     for name, entries in (("set", headers.set), ("add", headers.add)):
         for index, header in enumerate(entries or ()):
-            here = f"{path}.{name}[{index}].value"
-            yield from header_value_violations(header.value, here)
-            yield from format_violations(header.value, here)
+            here = f"{path}.{name}[{index}]"
+            if header.name == HOST:
+                yield Violation(f"{here}.name", NOT_HOST)
+            yield from header_value_violations(header.value, f"{here}.value")
+            yield from format_violations(header.value, f"{here}.value")
+    if len(headers.set or ()) + len(headers.add or ()) > MAX_HEADERS:
+        yield Violation(path, f"must not have more than {MAX_HEADERS} headers in set and add together")
 
 
 def _tcp_violations(tcp: LocalTcp, path: str) -> Iterator[Violation]:

@@ -22,6 +22,7 @@ from kuma.core.resources.dataplane.spec import (
     Networking,
     State,
 )
+from kuma.core.units import one_spelling
 
 PROTOCOLS: Final = ("http", "http2", "grpc", "tcp", "tls", "kafka", "mysql")
 DEFAULT_PROTOCOL: Final = "tcp"
@@ -90,8 +91,8 @@ def listener_section(listener: Listener) -> str:
 
 
 def inbound_endpoint(dataplane: Dataplane, inbound: Inbound) -> Endpoint:
-    """Where the proxy listens for this inbound."""
-    return Endpoint(inbound.address or networking(dataplane).address, inbound.port)
+    """Where the proxy listens for this inbound; equal for equal addresses, however they are written."""
+    return Endpoint(one_spelling(inbound.address or networking(dataplane).address), inbound.port)
 
 
 def advertised_endpoint(dataplane: Dataplane, inbound: Inbound) -> Endpoint:

@@ -25,6 +25,7 @@ from kuma.core.resources.dataplane.spec import (
     ReachableBackend,
     ServiceProbe,
 )
+from kuma.core.units import one_spelling
 
 BACKEND_KINDS: Final = ("MeshExternalService", "MeshMultiZoneService", "MeshService")
 
@@ -194,8 +195,8 @@ def _listeners(dataplane: Dataplane, net: Networking) -> Iterator[Violation]:
         if listener.name and listener.name in names:
             yield Violation(f"{field}.name", f'name "{listener.name}" must be unique across inbounds and listeners')
         names.add(listener.name)
-        place = (listener.address or net.address, listener.port)
-        text = f"address:port {place[0]}:{place[1]}"
+        address = listener.address or net.address
+        place, text = (one_spelling(address), listener.port), f"address:port {address}:{listener.port}"
         if any((endpoint.address, endpoint.port) == place for endpoint in inbounds):
             yield Violation(field, f"{text} collides with an inbound listener")
         if place in taken:

@@ -84,6 +84,22 @@ def test_sound_policies_are_accepted(spec):
             [(f"{ONE}.file.path", "file backend requires a valid path")],
         ),
         (
+            _rules({"type": "File", "file": {"path": "/var/log/"}}),
+            [(f"{ONE}.file.path", "file backend requires a valid path")],
+        ),
+        *(
+            (
+                _rules(_file(type="Plain", plain=text)),
+                [
+                    (
+                        f"{ONE}.file.format.plain",
+                        "has a % at character 1 that starts no command; a percent sign is written %%",
+                    )
+                ],
+            )
+            for text in ("%%KUMA_MESH%%", "%REQ(x-%KUMA_ZONE%)%")
+        ),
+        (
             _rules({"type": "Tcp", "tcp": {"address": "http://x:1"}}),
             [(f"{ONE}.tcp.address", "tcp backend requires valid address")],
         ),
@@ -104,7 +120,7 @@ def test_sound_policies_are_accepted(spec):
             [
                 (
                     f"{ONE}.file.format.plain",
-                    "has a % at character 4 that starts no command; a percent sign is written %%",
+                    "has a % at character 15 that starts no command; a percent sign is written %%",
                 )
             ],
         ),
@@ -152,6 +168,8 @@ def test_every_fault_is_named_where_it_is(spec, expected):
     "body",
     [
         {"intValue": 5},
+        {"stringValueStrindex": 1},
+        {"kvlistValue": {"values": [{"keyStrindex": 1, "value": {"stringValue": "a"}}]}},
         {"arrayValue": {"values": [{"stringValue": "a"}, {}]}},
         {"kvlistValue": {"values": [{"key": "a", "value": {"kvlistValue": {"values": [{"key": "b"}]}}}]}},
     ],

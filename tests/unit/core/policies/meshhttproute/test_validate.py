@@ -43,11 +43,16 @@ def _filter(kind, **fields):
     return _to(_rule(filters=[{"type": kind, name: value}]))
 
 
+def _values(count, kind="requestHeaderModifier"):
+    return {"type": f"{kind[0].upper()}{kind[1:]}", kind: {"set": [{"name": "a", "value": "," * (count - 1)}]}}
+
+
 @pytest.mark.parametrize(
     "spec",
     [
         {},
         _to(),
+        _to(_rule(filters=[_values(400), _values(400), _values(400, "responseHeaderModifier")])),
         _to(_rule(PREFIX, {}, {"method": "GET"}, {"path": {"type": "RegularExpression", "value": "a+"}})),
         _to(_rule({"path": {"type": "PathPrefix", "value": "/"}}, {"path": {"type": "Exact", "value": "/a/"}})),
         _to(_rule({"headers": [{"name": "a"}, {"name": "b", "type": "Prefix"}, {"name": "c", "type": "Absent"}]})),
@@ -81,6 +86,10 @@ def test_sound_policies_are_accepted(spec):
         ),
         (_to(hostnames=["a.example.com"]), [("spec.to[0].hostnames", "must not be defined")]),
         (_to(_rule(), top=GATEWAY), [(BACKENDS, "must not be empty")]),
+        (
+            _to(_rule(filters=[_values(400), _values(400), _values(1)])),
+            [(f"{RULE}.default.filters", "must not give more than 800 request header values together")],
+        ),
         (
             _to(
                 _rule(

@@ -80,6 +80,19 @@ def test_every_knob_of_requests_reaches_the_route(drafts):
     assert chain.network_filters == []
 
 
+def test_an_answer_has_as_many_headers_as_envoy_takes(drafts, envoy):
+    """Headers of two merged policies may be too many; those that are set count before those that are added."""
+    many = {name: [{"name": f"{name}-{number}", "value": "v"} for number in range(8)] for name in ("set", "add")}
+    rate = {"requestRate": {"num": 1, "interval": "1s"}, "onRateLimit": {"headers": many}}
+    draft = drafts.inbound()
+
+    inbound(draft, InboundRules((_rule({"local": {"http": rate}}),)))
+
+    given = _limit(draft.chains[0].routes()[0]).response_headers_to_add
+    assert [one.header.key for one in given] == ["add-6", "add-7", *(f"set-{number}" for number in range(8))]
+    assert envoy.accepts(draft)
+
+
 @pytest.mark.parametrize("protocol", ["tcp", "kafka"])
 def test_connections_are_limited_in_front_of_all_filters(drafts, protocol):
     """Without HTTP, connections are counted."""

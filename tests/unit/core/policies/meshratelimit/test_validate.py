@@ -108,6 +108,37 @@ def test_sound_policies_are_accepted(spec):
             ],
         ),
         (
+            _rules({"local": {"http": {"onRateLimit": {"headers": {"set": [{"name": "host", "value": "a"}]}}}}}),
+            [
+                (
+                    "spec.rules[0].default.local.http.onRateLimit.headers.set[0].name",
+                    "Envoy does not let the host header be changed; rewrite the hostname instead",
+                )
+            ],
+        ),
+        (
+            _rules(
+                {
+                    "local": {
+                        "http": {
+                            "onRateLimit": {
+                                "headers": {
+                                    "set": [{"name": f"a-{number}", "value": "a"} for number in range(6)],
+                                    "add": [{"name": f"b-{number}", "value": "b"} for number in range(5)],
+                                }
+                            }
+                        }
+                    }
+                }
+            ),
+            [
+                (
+                    "spec.rules[0].default.local.http.onRateLimit.headers",
+                    "must not have more than 10 headers in set and add together",
+                )
+            ],
+        ),
+        (
             _rules({"local": {"tcp": {"disabled": True}}}, ID, {}),
             [
                 ("spec.rules[0].matches[1]", "must specify at least one of 'spiffeID' or 'sni'"),
