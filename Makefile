@@ -8,13 +8,14 @@ PYTEST := $(BIN)/python -m pytest
 # xdist waits for ever for the groups of a worker it replaced.
 PARALLEL := -n $(JOBS) --max-worker-restart=0 --inline-snapshot=disable
 
-.PHONY: help venv packages api check lint types layers dependencies unit test e2e bench demo clean
+.PHONY: help venv packages api check lint types layers dependencies unit test e2e bench wrong-tokens demo clean
 
 help:
 	@echo 'make check   lint, types, layers, dependencies, unit tests (about a minute)'
 	@echo 'make test    every test, with real Envoys; installs what it needs'
 	@echo 'make e2e     only the end-to-end tests'
 	@echo 'make bench   the benchmarks'
+	@echo 'make wrong-tokens   how long others wait while somebody tries 200 tokens a second for 30 seconds'
 	@echo 'make demo    a whole mesh on this machine, to look at (kuma-demo); Ctrl-C ends it, ARGS=… are its flags'
 	@echo 'make venv    $(VENV) with everything in it'
 	@echo 'make clean   remove all that was made here'
@@ -62,6 +63,9 @@ e2e: packages venv
 
 bench: packages venv
 	cd $(CURDIR) && PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.bench.run
+
+wrong-tokens: venv
+	cd $(CURDIR) && PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.bench.wrong_tokens
 
 # Whoever only wants to look need not wait for the tools of developers; `make venv` replaces what is made here.
 demo:
