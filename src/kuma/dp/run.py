@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from kuma.dp.request import request_body
 from kuma.dp.settings import Settings
 from kuma.dp.startup import tell_when_serving
 from kuma.dp.supervise import Farewell, Orders, supervise
+from kuma.dp.token import expiry
 from kuma.dp.token_file import watch
 from kuma.dp.workdir import work_dir, write_private
 
@@ -37,7 +39,13 @@ def run(settings: Settings, log_level: str) -> int:
         MeshError: the start is not possible; the text says why.
     """
     proxy = described(settings)
-    current_token(settings)  # a wrong token is better known now than after Envoy was looked for
+    token = current_token(settings)  # a wrong one is better known now than after Envoy was looked for
+    end = expiry(token) if token else None
+    if end is not None and end <= datetime.now(UTC):
+        log.warning(
+            "the dataplane token expired at %s; make a new one with 'kumactl generate dataplane-token'",
+            end.isoformat(timespec="seconds"),
+        )
     return asyncio.run(_live(settings, proxy, log_level))
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,6 +73,17 @@ def claims(token: str, where: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
         raise ConfigInvalid(f"{where} holds no token: its claims are not an object")
     return data
+
+
+def expiry(token: str) -> datetime | None:
+    """When the token ends, as far as it says."""
+    end = claims(token, "the dataplane token").get("exp")
+    if isinstance(end, bool) or not isinstance(end, int | float):
+        return None
+    try:
+        return datetime.fromtimestamp(end, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def ca_fingerprint(token: str) -> str:

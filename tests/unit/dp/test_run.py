@@ -234,6 +234,15 @@ def test_a_refusal_reaches_the_user_in_one_sentence():
         assert "Traceback" not in proxy.text()
 
 
+def test_an_expired_token_is_told_at_the_start():
+    """The control plane decides; but whoever starts kuma-dp need not wait for its refusal."""
+    env = {"KUMA_DATAPLANE_RUNTIME_TOKEN": token(CaFingerprint=fingerprint(), exp=1700000000)}
+    with ControlPlane() as control_plane, _running(control_plane, env=env) as proxy:
+        proxy.envoy()
+
+        assert "the dataplane token expired at 2023-11-14T22:13:20+00:00" in proxy.text()
+
+
 def test_a_taken_readiness_port_is_told_to_the_control_plane():
     """Two proxies on one machine: the second one's Envoy looks at the right port."""
     with socket.socket() as taken:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kuma.core.errors import ConfigInvalid
-from kuma.dp.token import MAX_TOKEN_BYTES, ca_fingerprint, checked, read_token
+from kuma.dp.token import MAX_TOKEN_BYTES, ca_fingerprint, checked, expiry, read_token
 from tests.unit.dp.control_plane import fingerprint, token
 
 
@@ -50,6 +50,16 @@ def test_the_token_says_which_control_plane_issued_it():
     """An offline-signed token does not, and that is fine."""
     assert ca_fingerprint(token(CaFingerprint=fingerprint())) == fingerprint()
     assert ca_fingerprint(token()) == ""
+
+
+@pytest.mark.parametrize(
+    "claim, year", [(0, 1970), (1764090000.5, 2025), (10**30, None), ("x", None), (True, None), (None, None)]
+)
+def test_a_token_may_say_when_it_ends(claim, year):
+    """What makes no sense is for the control plane to refuse."""
+    end = expiry(token(exp=claim))
+
+    assert (end and end.year) == year
 
 
 @pytest.mark.parametrize("claim", [7, "sha1:00", "sha256:xyz", ["sha256:" + "0" * 64]])
