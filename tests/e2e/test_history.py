@@ -8,6 +8,7 @@ import os
 import pty
 import secrets
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,9 @@ from tests.e2e.harness.control_plane import ControlPlane
 from tests.e2e.harness.documents import builtin, permission
 from tests.e2e.harness.kumactl import Kumactl
 from tests.e2e.harness.lab import Lab
-from tests.e2e.harness.processes import command, environment
+from tests.e2e.harness.processes import ROOT, command, environment
 from tests.e2e.harness.waiting import wait_until
+from tests.e2e.harness.walkthrough import Shell, alone, walk
 
 TIMEOUT = """
 type: MeshTimeout
@@ -224,3 +226,22 @@ def test_the_value_of_a_secret_is_nowhere(lab: Lab, tmp_path: Path):
             name for files in (running, stopped) for name, content in files.items() if needle.encode() in content
         ]
     assert any(b"planted" in content for content in stopped.values())
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A shell for the walk-through, alone on its network."""
+    prefix = alone()
+    if not prefix:
+        pytest.skip("no network namespace can be made here, and the default ports may be in use")
+    shell = Shell(tmp_path, prefix)
+    try:
+        yield shell
+    finally:
+        shell.close()
+
+
+@pytest.mark.timeout(240)
+def test_walk_through_of_the_page_on_history(shell: Shell):
+    """Every command works, and shows what the page says it shows."""
+    walk(shell, ROOT / "docs" / "history.md")
