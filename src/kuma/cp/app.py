@@ -233,7 +233,7 @@ class _ControlPlane:
             self._start(group, "registration", registration.run())
             self._start(group, "tokens of streams", credentials.run())
             self._start(group, "streams", streams.run())
-            self._start_chores(group, config)
+            self._start_chores(group, config, registration)
             self._start(group, "event loop lag", _watch_lag(lag))
             self._start(group, "dp server", dataplanes.run())
             servers = await self._listen(config, api, Diagnostics(lambda: self._ready, registry, self._levels))
@@ -254,8 +254,8 @@ class _ControlPlane:
     def _start(self, group: asyncio.TaskGroup, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(group.create_task(work, name=name))
 
-    def _start_chores(self, group: asyncio.TaskGroup, config: Config) -> None:
-        self._start(group, "cleanup", self._cleanup(config).run())
+    def _start_chores(self, group: asyncio.TaskGroup, config: Config, registration: Registration) -> None:
+        self._start(group, "cleanup", self._cleanup(config, registration).run())
         self._start(group, "change log", self._trim(config))
         if config.metrics.control_plane.report_resources_count:
             self._start(group, "resource counts", self._store.count())
@@ -357,8 +357,8 @@ class _ControlPlane:
         )
         return HdsServer(self._store, meshes, registration, credentials, utc_now, defaults)
 
-    def _cleanup(self, config: Config) -> Cleanup:
-        return Cleanup(self._store, utc_now, config.runtime.universal.dataplane_cleanup_age)
+    def _cleanup(self, config: Config, registration: Registration) -> Cleanup:
+        return Cleanup(self._store, registration.connected, utc_now, config.runtime.universal.dataplane_cleanup_age)
 
     def _check_ports(self, config: Config) -> None:
         api = config.api_server

@@ -22,10 +22,17 @@ log = structlog.get_logger("cleanup")
 
 
 class Cleanup:
-    """Looks ten times per age, so that a Dataplane goes at most a tenth of the age too late."""
+    """
+    Looks ten times per age, so that a Dataplane goes at most a tenth of the age too late.
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], age: timedelta) -> None:
+    ``connected`` tells of proxies that are back, before the store does.
+    """
+
+    def __init__(
+        self, store: Store, connected: Callable[[Key], bool], clock: Callable[[], datetime], age: timedelta
+    ) -> None:
         self._store = store
+        self._connected = connected
         self._clock = clock
         self._age = age
 
@@ -44,11 +51,12 @@ class Cleanup:
     async def look(self) -> None:
         """Remove what is too old now."""
         oldest = self._clock() - self._age
-        gone = [
+        left = [
             Key("Dataplane", record.key.mesh, record.key.name)
             for record in await self._store.list("DataplaneInsight")
             if _left_before(record, oldest)
         ]
+        gone = [key for key in left if not self._connected(key)]
         if gone:
             await self._store.write(
                 [Delete(key, missing_ok=True) for key in gone], author=CONTROL_PLANE, now=self._clock()

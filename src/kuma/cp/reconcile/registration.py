@@ -215,6 +215,10 @@ class Registration:
                 self._leaving[admitted.key] = asyncio.get_running_loop().time() + self._delay
                 self._left.set()
 
+    def connected(self, key: Key) -> bool:
+        """Whether a proxy is here, or just being let in."""
+        return key in self._active
+
     def expect(self, keys: Iterable[Key]) -> None:
         """
         Proxies that were connected when the control plane went away: those that do not come back are removed.

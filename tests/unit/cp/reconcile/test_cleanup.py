@@ -42,6 +42,21 @@ async def left(store: MemoryStore) -> list[str]:
     return [record.key.name for record in await store.list("Dataplane")]
 
 
+def nobody(_: Key) -> bool:
+    """No proxy is connected."""
+    return False
+
+
+async def test_a_proxy_that_is_just_back_keeps_its_dataplane(store):
+    """Its insight does not say so yet."""
+    await add(store, "back", AGE * 2)
+    await add(store, "old", AGE * 2)
+
+    await Cleanup(store, lambda key: key.name == "back", lambda: NOW, AGE).look()
+
+    assert await left(store) == ["back"]
+
+
 async def test_only_what_was_offline_for_longer_than_the_age_goes(store):
     """Open streams, recent ones and Dataplanes that never connected keep a Dataplane; its insight goes with it."""
     hour = timedelta(hours=1)
@@ -50,7 +65,7 @@ async def test_only_what_was_offline_for_longer_than_the_age_goes(store):
     await add(store, "old", AGE * 2, AGE + hour)
     await add(store, "recent", AGE * 2, AGE - hour)
 
-    await Cleanup(store, lambda: NOW, AGE).look()
+    await Cleanup(store, nobody, lambda: NOW, AGE).look()
 
     assert await left(store) == ["connected", "never-connected", "recent"]
     assert await store.find(Key("DataplaneInsight", "default", "old")) is None
@@ -60,6 +75,6 @@ async def test_an_age_of_zero_keeps_everything(store):
     """The loop ends at once instead of removing whatever is offline."""
     await add(store, "old", AGE * 2)
 
-    await Cleanup(store, lambda: NOW, timedelta(0)).run()
+    await Cleanup(store, nobody, lambda: NOW, timedelta(0)).run()
 
     assert await left(store) == ["old"]
