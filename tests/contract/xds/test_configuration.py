@@ -1,6 +1,7 @@
 """What connected proxies are sent, in which order, and what is known about it."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -60,6 +61,28 @@ async def test_an_instance_that_does_not_answer_takes_no_traffic(stack, proxy):
             await eventually(lambda: "backend-1" in stack.meshes.state("default").snapshot.proxies)
             await eventually(stack.streams.get(web_key).session.in_sync)
             assert [count(body) for url, body in web.received if url == ENDPOINT and count(body)] == []
+
+
+async def test_an_announced_instance_never_takes_traffic_before_it_listens(stack):
+    """Nor when its old Dataplane is removed a moment later, nor when its mesh is only just made."""
+    announce = stack.streams.announcing(stack.streams.session(delta=True))
+    await stack.apply(**dataplane("backend-1", "backend"))
+    announce(Key("Dataplane", "default", "backend-1"), True)
+    await stack.delete("Dataplane", "backend-1")
+    await eventually(lambda: "backend-1" not in stack.meshes.state("default").snapshot.proxies)
+    announce(Key("Dataplane", "young", "backend-1"), True)
+    await stack.apply(type="Mesh", name="young", skipCreatingInitialPolicies=["*"])
+    seen = []
+    stack.meshes.listen(lambda _mesh, state: seen.append(state.snapshot))
+
+    await stack.apply(**dataplane("backend-1", "backend"))
+    await stack.apply(**dataplane("backend-1", "backend") | {"mesh": "young"})
+
+    for mesh in ("default", "young"):
+        await eventually(lambda mesh=mesh: "backend-1" in stack.meshes.state(mesh).snapshot.proxies)
+    assert all("backend-1" in snapshot.joining for snapshot in seen if "backend-1" in snapshot.proxies)
+    announce(Key("Dataplane", "young", "backend-1"), False)
+    assert "backend-1" not in stack.meshes.state("young").snapshot.joining
 
 
 async def test_an_instance_that_refuses_a_listener_still_takes_traffic(proxy):
@@ -193,6 +216,38 @@ async def test_certificates_come_when_mutual_tls_is_switched_on(stack, proxy, mo
             return "mTLS" not in await stack.insight("web-1")
 
         await eventually(plain)
+
+
+async def test_a_proxy_that_comes_while_a_new_ca_spreads_is_trusted_by_all(stack, proxy):
+    """It gets a certificate of the old CA as long as one proxy has not accepted the new one's root."""
+    two = {"name": "ca-2", "type": "builtin"}
+    await stack.apply(type="Mesh", name="default", mtls=MTLS)
+    async with AsyncExitStack() as others:
+        web = await others.enter_async_context((await proxy("web-1", "web", "backend")).connected())
+        await others.enter_async_context((await proxy("backend-1", "backend", port=9090)).connected())
+        await eventually(lambda: endpoints(web, "backend") == 1)
+        async with AsyncExitStack() as slow:
+            deaf = await slow.enter_async_context((await proxy("deaf-1", "deaf")).connected())
+            await deaf.holds(SECRET, "identity_cert:secret:default", "mesh_ca:secret:default")
+            deaf.mute = frozenset({SECRET})
+            await stack.apply(
+                type="Mesh", name="default", mtls={"enabledBackend": "ca-2", "backends": [*MTLS["backends"], two]}
+            )
+            await eventually(lambda: stack.meshes.state("default").issuing.backend.name == "ca-2")
+
+            new = await others.enter_async_context((await proxy("new-1", "backend", port=9090)).connected())
+            await eventually(lambda: endpoints(web, "backend") == 2)
+            await new.holds(SECRET, "identity_cert:secret:default", "mesh_ca:secret:default")
+
+            assert {issued(stack, name) for name in ("web-1", "backend-1", "new-1")} == {"ca-1"}
+        for name in ("web-1", "backend-1", "new-1"):
+            await eventually(lambda name=name: issued(stack, name) == "ca-2")
+
+
+def issued(stack, name):
+    """Which CA made the certificate that a proxy is given."""
+    stream = stack.streams.get(Key("Dataplane", "default", name))
+    return stream.certificates["identity_cert:secret:default"].backend
 
 
 async def test_a_proxy_that_breaks_the_protocol_loses_its_stream_only(stack, proxy):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
@@ -80,6 +80,8 @@ class Meshes:
         self._states: dict[str, MeshState] = {}
         self._listeners: list[Listener] = []
         self._observers: list[Callable[[tuple[Change, ...]], None]] = []
+        self.starting: Callable[[str], Container[str]] = lambda _mesh: ()
+        """The proxies of a mesh that have been announced and do not listen yet."""
         self._revision = 0
         self._advanced = asyncio.Condition()
         self.ready = asyncio.Event()
@@ -194,8 +196,13 @@ class Meshes:
             if completed is None:
                 return
             changes = completed
+        # One that was removed a moment ago, or the first of its mesh, is in no snapshot that could know it as joining.
+        starting = self.starting(mesh)
+        joining = {name: True for name, proxy in changes.proxies.items() if proxy is not None and name in starting}
         before = state.snapshot
-        state.snapshot = before.apply(changes, max(revision, before.revision), _now())
+        state.snapshot = before.apply(
+            replace(changes, joining={**changes.joining, **joining}), max(revision, before.revision), _now()
+        )
         self.published += 1
         self._tell(mesh, state)
 

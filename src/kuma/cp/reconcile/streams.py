@@ -110,6 +110,8 @@ class _Spreading:
     missing: dict[Stream, None]
     """Proxies that have not accepted them yet."""
     until: float
+    before: Issuing | None
+    """How certificates were made when they began to spread."""
 
 
 @dataclass(slots=True)
@@ -156,11 +158,16 @@ class Streams:
         self._renewals: list[tuple[datetime, int, Stream, str]] = []
         self._tiebreak = count()
         self._due = asyncio.Event()
+        self._starting: dict[str, set[str]] = defaultdict(set)
+        """Per mesh the proxies whose Envoy has just started: from their announcement until they listen, or end."""
         self._listening: dict[str, dict[str, bool]] = {}
         """Per mesh the proxies that began to listen, and whether with their certificate; noted with the next round."""
         self._trusted: dict[str, Layer] = {}
         self._watchers: dict[asyncio.Event, None] = {}
         self._spreading: dict[str, _Spreading] = {}
+        self._issuing: dict[str, Issuing | None] = {}
+        """Per mesh how certificates were made when its proxies last agreed on whom to trust."""
+        meshes.starting = lambda mesh: self._starting.get(mesh, ())
         meshes.listen(self._mesh_changed)
 
     def __len__(self) -> int:
@@ -224,9 +231,16 @@ class Streams:
 
         def announce(key: Key, coming: bool) -> None:  # noqa: FBT001 - a callback
             if session.fresh:
+                self._starts(key, coming)
                 self._meshes.note(key.mesh, joining={key.name: coming})
 
         return announce
+
+    def _starts(self, key: Key, starting: bool) -> None:  # noqa: FBT001 - what is noted
+        if starting:
+            self._starting[key.mesh].add(key.name)
+        else:
+            self._starting[key.mesh].discard(key.name)
 
     async def start(self, stream: Stream, commands: list[Command]) -> None:
         """Take in an admitted stream; ``commands`` came from its first request."""
@@ -250,6 +264,7 @@ class Streams:
         stream.ended = True
         if self._by_key.get(stream.key) is stream:
             del self._by_key[stream.key]
+            self._starts(stream.key, False)
         self._by_mesh[stream.key.mesh].pop(stream, None)
         self._trusts(stream)
         self._tell_watchers()
@@ -378,13 +393,12 @@ class Streams:
         wanted: dict[str, Certificate] = {}
         identity = names.identity_secret(stream.key.mesh)
         if identity in stream.held and state.issuing is not None:
-            present = stream.certificates.get(identity)
-            if present is not None and self._must_wait(stream.key.mesh, present, state.issuing, now):
-                wanted[identity] = present
-            else:
-                wanted[identity] = await self._identities.identity(
-                    proxy, state.issuing, present, stream.held[identity], now
-                )
+            issuing = self._issuing_now(stream.key.mesh, state.issuing)
+            wanted[identity] = await self._identities.identity(
+                proxy, issuing, stream.certificates.get(identity), stream.held[identity], now
+            )
+            if state.issuing is not basis[1] or state.snapshot.proxies.get(stream.key.name) is not proxy:
+                return  # overtaken while it waited: the round that each new snapshot brings sees to it
         if names.ADMIN_SECRET in stream.held and stream.traits.admin is not None:
             wanted[names.ADMIN_SECRET] = self._identities.admin(
                 facts.networking(proxy.resource.spec).address,
@@ -406,17 +420,22 @@ class Streams:
 
     def _spread_trust(self, mesh: str, state: MeshState | None) -> None:
         """When a mesh has new roots, note which proxies have to learn of them."""
-        known = self._trusted.get(mesh)
-        trust = EMPTY if state is None else state.snapshot.trust
-        self._trusted[mesh] = trust
-        if known is None or known is trust or state is None:
+        if state is None:
+            for table in (self._trusted, self._spreading, self._issuing):
+                table.pop(mesh, None)
             return
+        known, trust = self._trusted.get(mesh), state.snapshot.trust
+        self._trusted[mesh] = trust
         secret = names.mesh_ca_secret(mesh)
         missing = dict.fromkeys(stream for stream in self.of_mesh(mesh) if secret in stream.held)
-        if missing:
+        if known is not None and known is not trust and missing:
             loop = asyncio.get_running_loop()
-            self._spreading[mesh] = _Spreading(trust, missing, loop.time() + _TRUST_SECONDS)
+            under_way = self._spreading.get(mesh)
+            before = self._issuing.get(mesh) if under_way is None else under_way.before
+            self._spreading[mesh] = _Spreading(trust, missing, loop.time() + _TRUST_SECONDS, before)
             loop.call_later(_TRUST_SECONDS, self._wake, mesh)
+        elif mesh not in self._spreading:
+            self._issuing[mesh] = state.issuing
 
     def _trusts(self, stream: Stream) -> None:
         """See whether a proxy accepted the new roots of its mesh, or is gone; the last one lets certificates move."""
@@ -427,27 +446,34 @@ class Streams:
         if stream.ended or roots is None or stream.session.has(roots):
             spreading.missing.pop(stream, None)
         if not spreading.missing:
-            del self._spreading[stream.key.mesh]
+            self._has_spread(stream.key.mesh)
             self._wake(stream.key.mesh)
 
-    def _must_wait(self, mesh: str, present: Certificate, issuing: Issuing, now: datetime) -> bool:
-        """
-        Whether a proxy keeps its certificate although another backend issues now.
+    def _has_spread(self, mesh: str) -> None:
+        del self._spreading[mesh]
+        state = self._meshes.state(mesh)
+        self._issuing[mesh] = None if state is None else state.issuing
 
-        A peer that does not trust the new backend yet would refuse it. One proxy that never answers must not hold up
-        all others: after ``_TRUST_SECONDS`` certificates move all the same.
+    def _issuing_now(self, mesh: str, issuing: Issuing) -> Issuing:
+        """
+        How certificates are made at this moment: while new roots spread, by the backend that did it before.
+
+        A peer that does not trust the new backend yet would refuse its certificates, also those of a proxy that has
+        just come. One proxy that never answers must not hold up all others: after ``_TRUST_SECONDS`` certificates move
+        all the same.
         """
         spreading = self._spreading.get(mesh)
-        if spreading is None or present.backend == issuing.backend.name or present.backend not in issuing.backends:
-            return False
-        if now >= present.renew_at:
-            return False
-        if asyncio.get_running_loop().time() >= spreading.until:
-            waiting = ", ".join(sorted(stream.key.name for stream in spreading.missing))
-            log.warning("certificates move before every proxy trusts the new CA", mesh=mesh, proxies=waiting)
-            del self._spreading[mesh]
-            return False
-        return True
+        before = None if spreading is None else spreading.before
+        if spreading is None or before is None or before.backend.name not in issuing.backends:
+            return issuing
+        if before.backend.name == issuing.backend.name:
+            return issuing
+        if asyncio.get_running_loop().time() < spreading.until:
+            return before
+        waiting = ", ".join(sorted(stream.key.name for stream in spreading.missing))
+        log.warning("certificates move before every proxy trusts the new CA", mesh=mesh, proxies=waiting)
+        self._has_spread(mesh)
+        return issuing
 
     async def _renew(self) -> None:
         while True:
@@ -550,6 +576,7 @@ class Streams:
                 issued = True
         if stream.joining:
             stream.joining = False
+            self._starts(stream.key, False)
             self._listening.setdefault(stream.key.mesh, {})[stream.key.name] = issued
             self._wake(stream.key.mesh)
 
