@@ -108,7 +108,9 @@ class Planner:
         self._classes = Memory(4096)
         self._merged = Memory(4096)
         self._inbound_rules = Memory(4096)
-        self._endpoints = Memory(1024)
+        self._nears = Memory(4096)
+        self._assignments = Memory(20_000)
+        self._endpoints = Memory(256)  # few: each is as large as the mesh has services
 
     def plan(self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, last: Plan | None = None) -> Plan:
         """The plan of one proxy. ``last`` is its plan in an earlier snapshot of the same mesh."""
@@ -130,6 +132,8 @@ class Planner:
             own = self._generator.own(self.proxy_view(snapshot, proxy, traits, selected))
         outbounds, grouped = self._outbounds(snapshot, proxy, traits, selected)
         near = _near(proxy, grouped)
+        if near:
+            near = self._nears.recall(near, lambda: near)  # equal ones are one object, which costs nothing to compare
         endpoints = self._near_endpoints(snapshot, near)
         return Plan(snapshot, proxy, traits, selected, own, outbounds, near, endpoints)
 
@@ -229,9 +233,9 @@ class Planner:
                 if (made := self._regrouped(snapshot, tags, nearness)) is not None and made != base.get(made.name)
             }
             layer = Layer({names.ENDPOINT: {**base, **changed}}) if changed else snapshot.endpoints
-            return layer, snapshot.endpoints
+            return layer, (snapshot.endpoints, near)
 
-        return self._endpoints.recall((id(snapshot.endpoints), near), make)[0]
+        return self._endpoints.recall((id(snapshot.endpoints), id(near)), make)[0]
 
     def _regrouped(self, snapshot: MeshSnapshot, tags: Tags, nearness: Nearness) -> XdsResource | None:
         """The endpoints of one destination, grouped; made once for as long as the mesh's own are the same."""
@@ -243,7 +247,7 @@ class Planner:
         def make() -> tuple[XdsResource, object]:
             return grouped_assignment(name, nearness.grouped(snapshot.located(tags))), base
 
-        return self._endpoints.recall((id(base), nearness), make)[0]
+        return self._assignments.recall((id(base), nearness), make)[0]
 
     def _patches(self, selected: dict[str, Selected]) -> Patches:
         """The confs of kinds that patch, for the whole proxy."""
@@ -353,9 +357,11 @@ def _near(proxy: Proxy, grouped: _Grouped) -> Near:
     if not grouped:
         return ()
     place = _place(proxy)
-    return tuple(
-        (tags, policy.nearness(merged.conf, place)) for tags, policy, merged in grouped if policy.nearness is not None
-    )
+    made: dict[int, Nearness] = {}  # most destinations have the conf of the whole mesh
+    for _, policy, merged in grouped:
+        if id(merged) not in made and policy.nearness is not None:
+            made[id(merged)] = policy.nearness(merged.conf, place)
+    return tuple((tags, made[id(merged)]) for tags, _, merged in grouped)
 
 
 def _at_home(admin: AdminView, proxy: Proxy) -> AdminView:
