@@ -26,14 +26,15 @@ from tests.unit.core.snapshot.meshes import (
 NAMES = ("p1", "p2", "p3")
 SERVICES = st.sampled_from(["web", "db"])
 INBOUNDS = st.builds(
-    lambda service, port, protocol, ready, version: inbound(
-        service, port, protocol=protocol, ready=ready, **({"version": version} if version else {})
+    lambda service, port, protocol, ready, version, rack: inbound(
+        service, port, protocol=protocol, ready=ready, rack=rack, **({"version": version} if version else {})
     ),
     SERVICES,
     st.sampled_from([8080, 9090]),
     st.sampled_from(["http", "http2", "grpc", "tcp"]),
     st.booleans(),
     st.sampled_from(["", "v1", "v2"]),
+    st.sampled_from(["r1", "r2"]),
 )
 OUTBOUNDS = st.builds(
     lambda service, version, port: outbound(service, port, **({"version": version} if version else {})),
@@ -57,7 +58,26 @@ def route(kind: str, *backends: str, path: str = "/a") -> Any:
     return policy(kind, "r", to=[{"targetRef": {"kind": "MeshService", "name": "web"}, "rules": [rule]}])
 
 
+def to_all(kind: str, conf: dict[str, Any], **spec: Any) -> tuple[Any, ...]:
+    """A policy towards every service."""
+    return (policy(kind, "one", to=[{"targetRef": {"kind": "Mesh"}, "default": conf}], **spec),)
+
+
+NEAR = {"localityAwareness": {"localZone": {"affinityTags": [{"key": "rack"}]}}}
+LOGS = {"backends": [{"type": "Tcp", "tcp": {"address": "10.0.9.9:5000"}}]}
 POLICIES: dict[str, list[tuple[Any, ...]]] = {
+    "MeshLoadBalancingStrategy": [
+        to_all("MeshLoadBalancingStrategy", NEAR),
+        to_all("MeshLoadBalancingStrategy", NEAR, target_ref={"kind": "MeshSubset", "tags": {"rack": "r1"}}),
+        to_all("MeshLoadBalancingStrategy", {"loadBalancer": {"type": "Random"}}),
+        (),
+    ],
+    "MeshAccessLog": [
+        to_all("MeshAccessLog", LOGS),
+        (policy("MeshAccessLog", "one", rules=[{"default": LOGS}], target_ref={"kind": "Dataplane", "name": "p1"}),),
+        (),
+    ],
+    "MeshHealthCheck": [to_all("MeshHealthCheck", {"http": {}, "tcp": {}}), ()],
     "MeshTimeout": [
         (timeout_to("t1", "web", 3),),
         (timeout_to("t1", "web", 4), policy("MeshTimeout", "t2", rules=[{"default": {"idleTimeout": "7s"}}])),

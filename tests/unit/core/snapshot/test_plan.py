@@ -6,6 +6,7 @@ from kuma.core.snapshot.plan import Traits
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER
 from kuma.core.xds.view import AdminView, TlsMode
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
+from kuma.envoy_api.envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener
 from kuma.envoy_api.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
     HttpConnectionManager,
@@ -293,3 +294,150 @@ def test_a_route_that_comes_and_goes_takes_along_the_policies_that_target_it():
     third = plan(routed.apply(Changes(policies={"MeshHTTPRoute": ()}), 3), "one", making, second)
     assert not third.selected["MeshTimeout"].policies
     assert routes_of(third) == {"/": ("web", 15)}
+
+
+def near(to="Mesh", target=None, **conf):
+    """A load balancing policy; by default endpoints with the proxy's own rack come first."""
+    awareness = conf or {"localityAwareness": {"localZone": {"affinityTags": [{"key": "rack"}]}}}
+    ref = {"kind": "Mesh"} if to == "Mesh" else {"kind": "MeshService", "name": to}
+    more = {} if target is None else {"target_ref": target}
+    return policy("MeshLoadBalancingStrategy", "near", to=[{"targetRef": ref, "default": awareness}], **more)
+
+
+def in_rack(name, rack, address, service="api"):
+    """A proxy in a rack that calls both services."""
+    return dataplane(name, [inbound(service, rack=rack)], OUTBOUNDS, address=address)
+
+
+def weights(made, service="web"):
+    """The weight of each group of endpoints, by its part of the zone."""
+    found = ClusterLoadAssignment.FromString(made.desired().get(ENDPOINT, service).body).endpoints
+    return {group.locality.sub_zone: group.load_balancing_weight.value for group in found}
+
+
+RACKS = [
+    in_rack("one", "r1", "10.0.0.1"),
+    in_rack("two", "r1", "10.0.0.2"),
+    in_rack("far", "r2", "10.0.0.3"),
+    *(
+        dataplane(f"web-{rack}", [inbound("web", rack=rack)], address=f"10.0.1.{i}")
+        for i, rack in enumerate(["r1", "r2"])
+    ),
+    dataplane("db", [inbound("db")], address="10.0.2.1"),
+]
+
+
+def test_proxies_at_the_same_place_share_the_order_of_endpoints():
+    """One layer for all in a rack; only the assignments of the services that the policy speaks of differ."""
+    making, mesh = planner(), snapshot(*RACKS, policies=[near("web")])
+    one, two, far = (plan(mesh, name, making) for name in ("one", "two", "far"))
+
+    assert one.endpoints is two.endpoints
+    assert weights(one) == {"rack=r1": 9, "": 1}
+    assert weights(far) == {"rack=r2": 9, "": 1}
+    assert one.desired().get(ENDPOINT, "db") is mesh.endpoints.by_name(ENDPOINT)["db"]
+
+
+def test_a_proxy_without_such_a_policy_has_the_endpoints_of_the_mesh():
+    """It shares them with all others, whatever other proxies have."""
+    making, mesh = planner(), snapshot(*RACKS, policies=[near(target={"kind": "Dataplane", "name": "one"})])
+    one, two = plan(mesh, "one", making), plan(mesh, "two", making)
+
+    assert two.endpoints is mesh.endpoints
+    assert one.endpoints is not mesh.endpoints
+
+
+def test_an_order_that_says_nothing_new_is_that_of_the_mesh():
+    """A policy that only chooses a balancer makes no endpoints of its own, so nothing more is sent."""
+    mesh = snapshot(*RACKS, policies=[near(loadBalancer={"type": "Random"})])
+
+    assert plan(mesh, "one").endpoints is mesh.endpoints
+
+
+def test_an_endpoint_change_moves_the_order_of_endpoints_and_nothing_else():
+    """Made from an earlier plan it is what would be made afresh; other services keep the very same assignment."""
+    making, mesh = planner(), snapshot(*RACKS, policies=[near()])
+    before = {name: plan(mesh, name, making) for name in ("one", "two", "far")}
+    again = dataplane("web-again", [inbound("web", rack="r1")], address="10.0.1.9")
+
+    later = mesh.apply(Changes(proxies(again)), 2)
+    after = {name: plan(later, name, making, last) for name, last in before.items()}
+
+    assert after["one"].endpoints is after["two"].endpoints
+    for name, made in after.items():
+        assert made.outbounds is before[name].outbounds
+        assert made.desired().get(ENDPOINT, "db") is before[name].desired().get(ENDPOINT, "db")
+        assert made.desired().get(ENDPOINT, "web") != before[name].desired().get(ENDPOINT, "web")
+        assert shown(made.endpoints) == shown(plan(later, name).endpoints)
+
+
+def test_an_order_comes_and_goes_with_its_policy():
+    """Without it the endpoints are the mesh's own again."""
+    making, bare = planner(), snapshot(*RACKS)
+    first = plan(bare, "one", making)
+    ordered = bare.apply(Changes(policies={"MeshLoadBalancingStrategy": (near(),)}), 2)
+    second = plan(ordered, "one", making, first)
+    third = plan(ordered.apply(Changes(policies={"MeshLoadBalancingStrategy": ()}), 3), "one", making, second)
+
+    assert first.endpoints is bare.endpoints
+    assert weights(second) == {"rack=r1": 9, "": 1}
+    assert third.endpoints is ordered.endpoints
+
+
+def test_a_route_to_another_service_orders_that_ones_endpoints_too():
+    """Also where the proxy has no outbound for it."""
+    caller = dataplane("one", [inbound("api", rack="r1")], [outbound("db", 10002)])
+    away = policy(
+        "MeshHTTPRoute",
+        "r",
+        to=[
+            {
+                "targetRef": {"kind": "MeshService", "name": "db"},
+                "rules": [
+                    {
+                        "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+                        "default": {"backendRefs": [{"kind": "MeshService", "name": "web"}]},
+                    }
+                ],
+            }
+        ],
+    )
+
+    made = plan(snapshot(caller, *RACKS[3:], policies=[near("web"), away]), "one")
+
+    assert weights(made) == {"rack=r1": 9, "": 1}
+
+
+def test_logs_divide_classes_only_where_they_are_written():
+    """What a log says of its proxy is the proxy's own; proxies that write none still share."""
+    logs = policy(
+        "MeshAccessLog",
+        "logs",
+        target_ref={"kind": "Dataplane", "name": "one"},
+        to=[{"targetRef": {"kind": "Mesh"}, "default": {"backends": [{"type": "File", "file": {"path": "/a"}}]}}],
+    )
+    making, mesh = planner(), snapshot(*RACKS, policies=[logs])
+    one, two, far = (plan(mesh, name, making) for name in ("one", "two", "far"))
+
+    assert two.outbounds is far.outbounds
+    assert one.outbounds is not two.outbounds
+
+
+def test_logs_say_the_workload_by_its_identifier():
+    """As in Kuma; nothing where the Dataplane belongs to none."""
+    labels = {"kuma.io/workload": "clerk", "kuma.io/zone": "east", "k8s.kuma.io/namespace": "ns"}
+    text = {"type": "Plain", "plain": "%KUMA_WORKLOAD%;"}
+    backend = {"type": "File", "file": {"path": "/a", "format": text}}
+    logs = policy("MeshAccessLog", "logs", to=[{"targetRef": {"kind": "Mesh"}, "default": {"backends": [backend]}}])
+    callers = (
+        dataplane("one", [inbound("api")], OUTBOUNDS, labels=labels),
+        dataplane("two", [inbound("api")], OUTBOUNDS, address="10.0.0.2"),
+    )
+    mesh = snapshot(*callers, WEB, policies=[logs])
+
+    one, two = (
+        plan(mesh, name).outbounds.by_name(LISTENER)["outbound:127.0.0.1:10001"].body for name in ("one", "two")
+    )
+
+    assert b"kri_wl_default_east_ns_clerk_;" in one
+    assert b"kri_wl" not in two
