@@ -52,7 +52,7 @@ async def say_farewell(
 async def _ask(settings: Settings, proxy: Proxy) -> Answer:
     control_plane = await ControlPlane.reach(settings)
     headers = {"authorization": control_plane.token} if control_plane.token else {}
-    return await control_plane.post("/drain", f"{proxy.mesh}.{proxy.name}".encode(), headers)
+    return await control_plane.post("/drain", f"{proxy.mesh}.{proxy.name}\n{proxy.run}".encode(), headers)
 
 
 def _in_vain(reason: str) -> bool:

@@ -9,8 +9,9 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 from kuma.core.errors import BadRequest, ConfigInvalid, TooLarge
@@ -18,6 +19,8 @@ from kuma.core.model.template import render
 from kuma.core.model.text import parse_documents
 from kuma.dp.settings import Settings
 
+RUN: Final = "kuma-dp.run"
+"""The key of ``Proxy.run`` in the dynamic metadata, as in ``kuma.core.xds.node``, which is too heavy to load here."""
 MAX_DEFINITION_BYTES: Final = 512 << 10
 _KINDS: Final = {"dataplane": "Dataplane", "ingress": "ZoneIngress", "egress": "ZoneEgress"}
 _NAME: Final = re.compile(r"[0-9a-z._-]{1,253}")
@@ -32,6 +35,8 @@ class Proxy:
     name: str
     type: str
     resource: str = ""
+    run: str = field(default_factory=lambda: token_hex(8), compare=False)
+    """Tells this run of kuma-dp from others of the same name."""
 
 
 def described(settings: Settings) -> Proxy:

@@ -95,7 +95,10 @@ class Readiness:
             return self._pair(port)
         except OSError as error:
             if not any_port or error.errno != errno.EADDRINUSE:
-                raise ConfigInvalid(f"KUMA_READINESS_PORT: cannot listen on port {port}: {error.strerror}") from error
+                raise ConfigInvalid(
+                    f"KUMA_READINESS_PORT: cannot listen on port {port}: {error.strerror}; choose another, or "
+                    "none: then a free one is taken"
+                ) from error
         for _ in range(_ATTEMPTS):
             try:
                 return self._pair(0)

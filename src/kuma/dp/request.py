@@ -10,7 +10,7 @@ from typing import Any
 from kuma.core.version import COMPATIBLE_VERSION
 from kuma.dp.envoy import EnvoyVersion
 from kuma.dp.machine import has_ipv6, memory_limit, system_ca_path
-from kuma.dp.proxy import Proxy
+from kuma.dp.proxy import RUN, Proxy
 from kuma.dp.settings import Settings
 
 
@@ -28,7 +28,7 @@ def request_body(
             "kumaDp": {"version": COMPATIBLE_VERSION, "gitTag": "", "gitCommit": "", "buildDate": ""},
             "envoy": {"version": envoy.version, "build": envoy.build, "kumaDpCompatible": envoy.compatible},
         },
-        "dynamicMetadata": {"HOST_IP": settings.host_ip} if settings.host_ip else {},
+        "dynamicMetadata": {RUN: proxy.run} | ({"HOST_IP": settings.host_ip} if settings.host_ip else {}),
         "dnsPort": settings.dns_port,
         "readinessPort": readiness_port,
         "operatingSystem": "linux" if sys.platform == "linux" else sys.platform,

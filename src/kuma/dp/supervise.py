@@ -113,8 +113,10 @@ async def supervise(
                     await _drain(order.result(), gone, admin, orders, drain_time, farewell)
                 break
             log.info("SIGUSR2: draining inbound connections; Envoy stays")
+            starting = await admin.is_starting()
             await admin.drain_inbound()
-            helpers = helpers or [tasks.create_task(_tell(farewell), name="farewell")]
+            if not starting and not helpers:
+                helpers.append(tasks.create_task(_tell(farewell), name="farewell"))
         for helper in helpers:
             helper.cancel()
         if gone.done():

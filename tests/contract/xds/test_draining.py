@@ -8,8 +8,9 @@ import pytest
 
 from kuma.core.model.resource import Key
 from kuma.core.xds.names import CLUSTER, ENDPOINT
+from kuma.core.xds.node import RUN
 from kuma.envoy_api.envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
-from tests.contract.xds.stack import dataplane, eventually, node, running
+from tests.contract.xds.stack import Proxy, dataplane, eventually, node, running
 
 
 def endpoints(proxy, service):
@@ -138,6 +139,20 @@ async def test_requests_that_make_no_sense_are_answered(stack, who, status):
     assert (await drain(stack, await stack.token(), who)).status_code == status
 
 
+async def test_a_farewell_is_not_taken_for_that_of_another_proxy_of_the_name(stack, delta):
+    """Two kuma-dp with one name: the one that has no stream cannot take the other out of service."""
+    token = await stack.token("backend-1")
+    there = node("backend-1", dataplane("backend-1", "backend"))
+    there.metadata.update({"dynamicMetadata": {RUN: "first"}})
+    async with Proxy(stack, there, token, delta).connected():
+        await eventually(lambda: stack.streams.get(Key("Dataplane", "default", "backend-1")))
+
+        refused = await drain(stack, token, "default.backend-1\nsecond")
+
+        assert (refused.status_code, refused.text) == (409, "another proxy of this name is connected")
+        assert (await drain(stack, token, "default.backend-1\nfirst")).status_code == 204
+
+
 async def test_it_is_no_page(stack):
     """A POST, as kuma-dp makes it, and nothing else."""
     context = ssl.create_default_context(cadata=stack.tls.ca_pem.decode())
@@ -149,6 +164,5 @@ async def test_a_dataplane_without_a_proxy_is_taken_out_too(stack, delta):
     """Between two connections of its proxy, for instance."""
     await stack.apply(**dataplane("backend-1", "backend"))
 
-    assert node("backend-1").id == "default.backend-1"
     assert (await drain(stack, await stack.token("backend-1"))).status_code == 204
     assert "backend-1" in stack.meshes.state("default").snapshot.joining

@@ -32,11 +32,13 @@ async def test_it_asks_until_all_know():
         control_plane.farewell = farewell
         assert await say_farewell(_settings(control_plane), WEB, pause)
 
-    assert asked == [("default.web-1", TOKEN)] * 4
+    assert asked == [(f"default.web-1\n{WEB.run}", TOKEN)] * 4
     assert len(pauses) == 3
 
 
-@pytest.mark.parametrize("status, text", [(404, b"404: Page Not Found"), (401, b"token is revoked"), (400, b"")])
+@pytest.mark.parametrize(
+    "status, text", [(404, b"404: Page Not Found"), (401, b"token is revoked"), (409, b"another"), (400, b"")]
+)
 async def test_a_refusal_is_told_once(status, text, caplog):
     """Kuma's own control plane does not know the request; others may refuse the token."""
     caplog.set_level("INFO")

@@ -29,6 +29,14 @@ def test_a_definition_is_filled_in_and_travels_as_json():
     assert json.loads(proxy.resource)["networking"]["inbound"][0]["port"] == 80
 
 
+def test_each_run_can_be_told_from_others():
+    """The control plane must not take the farewell of one proxy for that of another with its name."""
+    one, other = (parse("type: Dataplane\nmesh: default\nname: web-1", "x", {}, "dataplane") for _ in range(2))
+
+    assert one == other
+    assert one.run != other.run
+
+
 def test_json_is_as_good_as_yaml():
     """Both are accepted everywhere."""
     text = json.dumps({"type": "ZoneEgress", "name": "egress-1"})

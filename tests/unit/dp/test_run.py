@@ -18,6 +18,7 @@ import pytest
 
 import kuma
 from kuma.core.xds.bootstrap import BootstrapParams, BootstrapRequest, ProxyFacts, bootstrap, to_yaml
+from kuma.core.xds.node import RUN
 from kuma.dp.http import HttpError, Peer, request
 from tests.unit.dp.control_plane import ControlPlane, accepted, fingerprint, pem, token
 
@@ -147,6 +148,7 @@ def test_a_proxy_joins_becomes_ready_and_ends_cleanly():
     assert modes == {"bootstrap.yaml": 0o600, ".in-use": 0o600}
     assert asked["workdir"] == str(workdir)
     assert asked["readinessPort"] == port
+    assert asked["dynamicMetadata"].keys() == {RUN}
     assert asked["version"]["envoy"]["kumaDpCompatible"] is True
     assert asked["caCert"].strip() == pem().strip()
     assert asked["dataplaneTokenPath"] == f"{workdir}/web-1"

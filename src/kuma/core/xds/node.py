@@ -51,6 +51,8 @@ FEATURE_BIND_OUTBOUNDS: Final = "feature-bind-outbounds"
 FEATURE_SPIRE: Final = "feature-spire"
 
 DEPENDENCY_PREFIX: Final = "version.dependencies."
+RUN: Final = "kuma-dp.run"
+"""Ours, in the dynamic metadata: tells one run of kuma-dp from others of the same name."""
 _MAX_ID: Final = 63 + 1 + 253
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from kuma.core.errors import InvalidResource, InvalidToken, MeshError, NotFound
+from kuma.core.errors import Conflict, InvalidResource, InvalidToken, MeshError, NotFound
 from kuma.core.identity.binding import DataplaneFacts, check_dataplane
 from kuma.core.model.codec import decode_json, decode_spec
 from kuma.core.model.kinds import BY_NAME, Kind
@@ -26,7 +26,7 @@ from kuma.core.model.text import parse_document
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.core.resources.mesh import membership
-from kuma.core.xds.node import ProxyNode, ProxyType
+from kuma.core.xds.node import RUN, ProxyNode, ProxyType
 from kuma.cp.reconcile.credentials import Credential
 from kuma.cp.store.port import CONTROL_PLANE, Author, Delete, Store
 from kuma.cp.tokens.verifier import TokenVerifier
@@ -87,10 +87,11 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class _Active:
-    """Whose stream it is, and the digest of what it showed."""
+    """Whose stream it is, the digest of what it showed, and which run of kuma-dp it belongs to."""
 
     owner: object
     credential: bytes
+    run: str
 
 
 def _digest(credential: str) -> bytes:
@@ -141,7 +142,7 @@ class Registration:
         check_dataplane(verified.claims, DataplaneFacts(key.name, key.mesh, facts.all_tag_sets(dataplane), labels))
         return verified
 
-    async def recognise(self, key: Key, credential: str) -> None:
+    async def recognise(self, key: Key, credential: str, run: str) -> None:
         """
         Check that who speaks is the proxy of a stored Dataplane.
 
@@ -150,8 +151,11 @@ class Registration:
         Raises:
             InvalidToken: with the reason.
             NotFound: no such Dataplane.
+            Conflict: another proxy has taken its name over.
         """
         active = self._active.get(key)
+        if active is not None and active.run != run:
+            raise Conflict("another proxy of this name is connected")
         if active is not None and compare_digest(active.credential, _digest(credential)):
             return
         record = await self._store.get(key)
@@ -182,7 +186,7 @@ class Registration:
             raise Refused(f"authentication failed: {error}") from error
         if key in self._active:
             raise Refused("there is already an active stream from this node, try again later")
-        self._active[key] = _Active(owner, _digest(credential))
+        self._active[key] = _Active(owner, _digest(credential), node.dynamic_metadata.get(RUN, ""))
         announce(key, True)
         try:
             if document is not None:
