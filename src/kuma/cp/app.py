@@ -69,7 +69,7 @@ from kuma.cp.tokens.material import StaticKey, read_public_key
 from kuma.cp.tokens.verifier import TokenVerifier, Trust
 
 _STOP_WITHIN: Final = timedelta(seconds=3)
-_TRIM_EVERY: Final = timedelta(minutes=10)
+_TRIM_EVERY: Final = timedelta(minutes=1)
 _LAG_PROBE_SECONDS: Final = 0.5
 _PRINT_DATA: Final = "jq -r .data | base64 -d"
 _GC_THRESHOLD: Final = 50_000
@@ -408,7 +408,12 @@ class _ControlPlane:
         while True:
             await asyncio.sleep(_TRIM_EVERY.total_seconds())
             try:
-                await self._store.trim(now=utc_now(), max_age=settings.max_age, max_entries=settings.max_entries)
+                await self._store.trim(
+                    now=utc_now(),
+                    max_age=settings.max_age,
+                    max_entries=settings.max_entries,
+                    max_bytes=settings.max_bytes,
+                )
             except StoreUnavailable as error:
                 log.warning("the change log is trimmed later", reason=str(error))
 

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from kuma.cp.store.port import CONTROL_PLANE, Change, Delete, Operation, Put
+from kuma.core.model.resource import Key
+from kuma.cp.store.port import CONTROL_PLANE, Change, Delete, Note, Operation, Put
 from tests.contract.store.examples import ALICE, DP, INSIGHT, MESH, NOW, SECRET, timeout, write
 
 
@@ -98,3 +99,22 @@ async def test_a_long_log_is_trimmed_whole(store):
 
     assert await store.trim(now=NOW, max_age=timedelta(days=1), max_entries=10) == 4490
     assert [change.revision for change in await store.history()] == list(range(4491, 4501))
+
+
+async def test_trimming_by_size_keeps_the_newest_that_fit(store):
+    """Texts before and after count, and those of notes; one that is too large alone goes, too."""
+    await write(store, Put(timeout("t"), b"x" * 10))
+    await write(store, Put(timeout("t"), b"x" * 20, status=b"s" * 5))
+    await write(store, Note(Key("UserToken", "", "eve"), b"x" * 7), Put(INSIGHT, b"1" * 99, unlogged=True))
+    await write(store, Put(SECRET, b"x" * 30))
+
+    async def left(max_bytes):
+        await store.trim(now=NOW, max_age=timedelta(days=1), max_entries=100, max_bytes=max_bytes)
+        return [change.size for change in await store.history()]
+
+    assert await left(None) == await left(82) == [10, 35, 7, 30]
+    assert await left(81) == await left(72) == [35, 7, 30]
+    assert await left(71) == [7, 30]
+    assert await left(30) == [30]
+    assert await left(29) == []
+    assert (await store.spans(0, 99, limit=9)).oldest == 5

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import accumulate, islice
 
 from kuma.core.errors import StoreUnavailable
 from kuma.core.model.resource import Key
@@ -115,11 +115,14 @@ class MemoryStore:
         keys = sorted(key for key in found if not people_only or key in people)
         return Spans(self._revision, self._trimmed, tuple(found[key] for key in keys[: max(limit, 0)]))
 
-    async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int) -> int:
+    async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int, max_bytes: int | None = None) -> int:
         self._require_open()
         entries, oldest = len(self._log), now - max_age
         too_old = next((index for index, change in enumerate(self._log) if change.time >= oldest), entries)
         gone = max(too_old, entries - max(max_entries, 0))
+        if max_bytes is not None:
+            sizes = accumulate(change.size for change in reversed(self._log))
+            gone = max(gone, entries - sum(1 for size in sizes if size <= max_bytes))
         if gone:
             self._trimmed = self._log[gone - 1].revision
             del self._log[:gone]

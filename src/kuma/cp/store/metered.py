@@ -113,8 +113,8 @@ class MeteredStore(Collector):
     ) -> Spans:
         return await self._store.spans(after, until, place, people_only=people_only, limit=limit)
 
-    async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int) -> int:
-        return await self._store.trim(now=now, max_age=max_age, max_entries=max_entries)
+    async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int, max_bytes: int | None = None) -> int:
+        return await self._store.trim(now=now, max_age=max_age, max_entries=max_entries, max_bytes=max_bytes)
 
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[tuple[Change, ...]]]:
         return self._store.subscribe()

@@ -6,7 +6,7 @@ A store keeps records: a key, labels and JSON text. It does not know what a spec
 * every batch gets one or more global, strictly increasing revisions, without gaps as seen by a reader;
 * a write that names a version other than the stored one fails with ``Conflict`` and changes nothing;
 * deleting a record deletes, in the same batch, every record it owns;
-* each change of a kind that people write is kept in the change log, with who made it, until trimmed by age or count;
+* each change of a kind that people write is kept in the change log, with who made it, until trimmed by age or size;
   the log has no gaps: what is trimmed is older than all that is kept;
 * subscribers hear of every committed change in revision order, none is lost and none is invented.
 """
@@ -132,6 +132,12 @@ class Change:
     before: Record | None
     after: Record | None
     note: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the texts that it keeps."""
+        images = (record for record in (self.before, self.after) if record is not None)
+        return len(self.note or b"") + sum(len(image.spec) + len(image.status or b"") for image in images)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +281,9 @@ class Store(Reader, Protocol):
         """
         ...
 
-    async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int) -> int:
+    async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int, max_bytes: int | None = None) -> int:
         """
-        Forget change log entries that are too old or too many; returns how many went.
+        Forget change log entries that are too old, too many or too much; returns how many went.
 
         The oldest go first, and none goes while an older one is young enough to stay.
         """

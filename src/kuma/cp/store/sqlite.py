@@ -117,9 +117,11 @@ class SqliteStore:
     ) -> Spans:
         return await self._read(lambda c: self._log.spans(c, after, until, place, limit, people_only=people_only))
 
-    async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int) -> int:
+    async def trim(self, *, now: datetime, max_age: timedelta, max_entries: int, max_bytes: int | None = None) -> int:
+        first_kept = await self._read(lambda c: self._log.first_kept(c, now - max_age, max_entries, max_bytes))
+
         def some(connection: sqlite3.Connection) -> tuple[int, tuple[Change, ...]]:
-            return self._log.trim(connection, now - max_age, max_entries, _TRIMMED_AT_ONCE), ()
+            return self._log.forget(connection, first_kept, _TRIMMED_AT_ONCE), ()
 
         trimmed = gone = await self._writer.submit(some)
         while gone == _TRIMMED_AT_ONCE:

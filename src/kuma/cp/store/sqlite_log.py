@@ -33,6 +33,7 @@ from kuma.cp.store.sqlite_rows import insert, micros, moment, newest_revision
 
 _ENTRY: Final = "revision, time, author, operation, kind, mesh, name, note"
 _CHANGE: Final = f"{_ENTRY}, before_meta, before_spec, before_status, after_meta, after_spec, after_status"
+_WRITTEN: Final = f"{_CHANGE}, bytes"
 _LISTED: Final = "FROM changes INDEXED BY changes_listed WHERE"
 _PERSON: Final = "json_array_length(author, '$.groups') > 0"
 
@@ -48,7 +49,7 @@ class Log:
 
     def append(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
         """Keep changes."""
-        insert(connection, "changes", _CHANGE, [self._row(change) for change in changes])
+        insert(connection, "changes", _WRITTEN, [self._row(change) for change in changes])
 
     def history(self, connection: sqlite3.Connection, after: int, limit: int, key: Key | None) -> tuple[Change, ...]:
         """Logged changes newer than a revision, oldest first."""
@@ -90,15 +91,24 @@ class Log:
         oldest = connection.execute("SELECT trimmed FROM state").fetchone()[0]
         return Spans(newest_revision(connection), oldest, tuple(found.values()))
 
-    def trim(self, connection: sqlite3.Connection, before: datetime, keep: int, at_most: int) -> int:
-        """Forget up to ``at_most`` of the oldest entries that are older than ``before`` or not among the newest."""
+    def first_kept(self, connection: sqlite3.Connection, before: datetime, most: int, most_bytes: int | None) -> int:
+        """From which revision on entries stay: not older than ``before``, the newest ``most``, of so many bytes."""
         newest = "SELECT coalesce(max(revision), 0) + 1 FROM changes"
         of_age = "SELECT min(revision) FROM changes INDEXED BY changes_by_time WHERE time >= ?"
         of_count = "SELECT revision FROM changes ORDER BY revision DESC LIMIT 1 OFFSET ?"
-        end = connection.execute(newest).fetchone()[0]
+        sizes = (
+            "SELECT revision, sum(bytes) OVER (ORDER BY revision DESC) AS total FROM changes INDEXED BY changes_sizes"
+        )
+        of_size = f"SELECT max(revision) FROM ({sizes}) WHERE total > ?"  # noqa: S608 our words
+        end = int(connection.execute(newest).fetchone()[0])
         young = connection.execute(of_age, (micros(before),)).fetchone()[0]
-        few = connection.execute(of_count, (max(keep, 0),)).fetchone()
-        first_kept = max(end if young is None else young, few[0] + 1 if few else 0)
+        few = connection.execute(of_count, (max(most, 0),)).fetchone()
+        small = None if most_bytes is None else connection.execute(of_size, (most_bytes,)).fetchone()[0]
+        gone = (end - 1 if young is None else young - 1, few[0] if few else 0, small or 0)
+        return max(gone) + 1
+
+    def forget(self, connection: sqlite3.Connection, first_kept: int, at_most: int) -> int:
+        """Drop up to ``at_most`` of the oldest entries that do not stay; how many went."""
         gone = connection.execute(
             "DELETE FROM changes WHERE revision IN"
             " (SELECT revision FROM changes WHERE revision < ? ORDER BY revision LIMIT ?) RETURNING revision",
@@ -115,6 +125,7 @@ class Log:
             *(change.key.kind, change.key.mesh, change.key.name, change.note),
             *self._image(change.before),
             *self._image(change.after),
+            change.size,
         )
 
     def _change(self, row: tuple[Any, ...]) -> Change:

@@ -56,7 +56,18 @@ _HISTORY: Final = (
     "CREATE INDEX changes_listed ON changes (revision, time, operation, kind, mesh, name, author)",
 )
 
-MIGRATIONS: Final = (_FIRST, _HISTORY)
+_SIZES: Final = (
+    # Of the texts of an entry together, so that the log can be kept small without reading it.
+    "ALTER TABLE changes ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0",
+    """
+    UPDATE changes SET bytes = coalesce(length(note), 0)
+        + coalesce(length(before_spec), 0) + coalesce(length(before_status), 0)
+        + coalesce(length(after_spec), 0) + coalesce(length(after_status), 0)
+    """,
+    "CREATE INDEX changes_sizes ON changes (revision, bytes)",
+)
+
+MIGRATIONS: Final = (_FIRST, _HISTORY, _SIZES)
 
 
 def migrate(connection: sqlite3.Connection, path: str, migrations: tuple[tuple[str, ...], ...] = MIGRATIONS) -> None:

@@ -72,6 +72,19 @@ async def test_what_an_older_version_trimmed_is_known_to_be_gone(old_file, trimm
     assert spans.oldest == oldest
 
 
+async def test_the_log_of_an_older_file_is_measured(old_file):
+    """So that it is kept as small as a new one."""
+    store = await SqliteStore.open(old_file(), SEALER)
+
+    kept = [len(await store.history())]
+    for most in (1000, 100, 15, 0):
+        await store.trim(now=NOW, max_age=timedelta(1), max_entries=99, max_bytes=most)
+        kept.append(len(await store.history()))
+    await store.close()
+
+    assert kept == [5, 5, 1, 1, 0]
+
+
 async def test_a_damaged_entry_is_named(old_file):
     """The list fails with the revision to look at, not with nonsense."""
     store = await SqliteStore.open(
@@ -95,6 +108,7 @@ async def test_lists_and_trimming_read_no_images(old_file):
             "SELECT count(*) FROM changes INDEXED BY changes_listed WHERE json_extract(author, '$.name') = 'x'",
             "SELECT revision FROM changes INDEXED BY changes_listed WHERE mesh = 'x' ORDER BY revision DESC LIMIT 9",
             "SELECT min(revision) FROM changes INDEXED BY changes_by_time WHERE time >= 5",
+            "SELECT revision, bytes FROM changes INDEXED BY changes_sizes ORDER BY revision DESC",
         )
     ]
     connection.close()

@@ -75,6 +75,7 @@ class ChangeLog(Section):
 
     max_age: timedelta = setting(timedelta(hours=720))
     max_entries: Count = setting(100_000)
+    max_bytes: Count = setting(1_073_741_824)
 
 
 class Cache(Section):
