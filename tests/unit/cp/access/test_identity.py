@@ -52,10 +52,13 @@ async def test_a_bad_token_is_refused_without_saying_why():
     assert str(caught.value.__cause__) == "token is expired"
 
 
-async def test_several_credentials_are_refused():
+@pytest.mark.parametrize("other", ["Basic x", "Bearer bad", "Bearer good", ""])
+@pytest.mark.parametrize("first", [True, False])
+async def test_several_credentials_are_refused(other, first):
     """It must not depend on who reads the headers which of them counts."""
+    headers = [("Authorization", "Bearer good"), ("authorization", other)]
     with pytest.raises(Unauthenticated):
-        await _who("10.0.0.1", ("Authorization", "Basic x"), ("Authorization", "Bearer good"))
+        await _who("10.0.0.1", *(headers if first else reversed(headers)))
 
 
 async def test_client_certificates_make_admins_where_so_configured():

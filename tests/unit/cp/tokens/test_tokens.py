@@ -240,6 +240,20 @@ async def test_static_public_keys_verify_tokens_signed_elsewhere():
                 await plane.verifier.verify_dataplane(token, mesh="default", now=NOW)
 
 
+async def test_a_public_key_may_have_the_number_of_a_stored_one():
+    """Then tokens of both count, whichever of the two signed them."""
+    plane = await Plane().with_keys()
+    elsewhere = serialization.load_pem_private_key(KEYS[1], None)
+    trust = {TokenKind.USER: Trust(public_keys=(StaticKey("1", elsewhere.public_key()),))}
+    verifier = TokenVerifier(plane.keys, trust=trust)
+    signer = Plane()
+    await signer.put("GlobalSecret", "", "user-token-signing-key-1", KEYS[1])
+    for token in (await plane.user_token(), await signer.user_token("jane")):
+        await verifier.verify_user(token, now=NOW)
+    with pytest.raises(InvalidToken):
+        await plane.verifier.verify_user(await signer.user_token("jane"), now=NOW)
+
+
 async def test_keys_in_secrets_can_be_distrusted():
     """`useSecrets: false` means it, although the key is there."""
     plane = await Plane(trust={TokenKind.USER: Trust(use_secrets=False)}).with_keys()
