@@ -142,7 +142,7 @@ class Planner:
     ) -> ProxyView:
         """What is the proxy's own."""
         spec = proxy.resource.spec
-        logs = _log_facts(snapshot, proxy, traits, selected)
+        logs = _log_facts(snapshot, proxy, traits) if _loggers(selected) else UNKNOWN_PROXY
         inbounds: list[InboundView] = []
         rules: list[tuple[tuple[str, InboundRules[Any]], ...]] = []
         for index, inbound in enumerate(facts.networking(spec).inbound):
@@ -202,8 +202,15 @@ class Planner:
     def _outbounds(
         self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: dict[str, Selected]
     ) -> tuple[Layer, _Grouped]:
-        policies = tuple(selected[policy.kind].policies for policy in POLICIES if policy.outbound or policy.patch)
-        teller = Teller(traits.ipv6, _caller(snapshot, proxy, selected), _log_facts(snapshot, proxy, traits, selected))
+        policies = tuple(
+            tuple(one for one in selected[policy.kind].policies if policy.patch or one.spec.to)
+            for policy in POLICIES
+            if policy.outbound or policy.patch
+        )
+        # What holds for inbounds only need not divide classes.
+        logged = any(one.spec.to for one in _loggers(selected))
+        logs = _log_facts(snapshot, proxy, traits) if logged else UNKNOWN_PROXY
+        teller = Teller(traits.ipv6, _caller(snapshot, proxy, selected), logs)
         # Objects are told apart by identity; the remembered value holds them, so that no identity is used twice.
         key = (
             id(proxy.outbounds),
@@ -318,10 +325,13 @@ def _caller(snapshot: MeshSnapshot, proxy: Proxy, selected: dict[str, Selected])
     return Caller(header_value(tags), on_requests)
 
 
-def _log_facts(snapshot: MeshSnapshot, proxy: Proxy, traits: Traits, selected: dict[str, Selected]) -> LogFacts:
-    """What access logs say of the proxy; nothing unless it writes any."""
-    if not any(policy.logs and selected[policy.kind].policies for policy in POLICIES):
-        return UNKNOWN_PROXY
+def _loggers(selected: dict[str, Selected]) -> tuple[Resource[Any], ...]:
+    """The policies by which a proxy writes access logs."""
+    return tuple(one for policy in POLICIES if policy.logs for one in selected[policy.kind].policies)
+
+
+def _log_facts(snapshot: MeshSnapshot, proxy: Proxy, traits: Traits) -> LogFacts:
+    """What access logs say of the proxy that writes them."""
     spec = proxy.resource.spec
     services = facts.service_tags(spec)
     return LogFacts(

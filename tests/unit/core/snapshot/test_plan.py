@@ -408,19 +408,17 @@ def test_a_route_to_another_service_orders_that_ones_endpoints_too():
     assert weights(made) == {"rack=r1": 9, "": 1}
 
 
-def test_logs_divide_classes_only_where_they_are_written():
-    """What a log says of its proxy is the proxy's own; proxies that write none still share."""
-    logs = policy(
-        "MeshAccessLog",
-        "logs",
-        target_ref={"kind": "Dataplane", "name": "one"},
-        to=[{"targetRef": {"kind": "Mesh"}, "default": {"backends": [{"type": "File", "file": {"path": "/a"}}]}}],
-    )
+@pytest.mark.parametrize("to", [True, False])
+def test_logs_divide_classes_only_where_calls_are_logged(to):
+    """What a log says of its proxy is the proxy's own; proxies that log no calls still share their outbounds."""
+    backends = {"default": {"backends": [{"type": "File", "file": {"path": "/a"}}]}}
+    entries = {"to": [{"targetRef": {"kind": "Mesh"}, **backends}]} if to else {"rules": [backends]}
+    logs = policy("MeshAccessLog", "logs", target_ref={"kind": "Dataplane", "name": "one"}, **entries)
     making, mesh = planner(), snapshot(*RACKS, policies=[logs])
     one, two, far = (plan(mesh, name, making) for name in ("one", "two", "far"))
 
     assert two.outbounds is far.outbounds
-    assert one.outbounds is not two.outbounds
+    assert (one.outbounds is two.outbounds) is not to
 
 
 def test_logs_say_the_workload_by_its_identifier():
