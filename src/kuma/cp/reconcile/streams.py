@@ -367,14 +367,17 @@ class Streams:
 
     def _failed(self, stream: Stream, error: Exception) -> None:
         self.counts.failed += 1
-        reason = str(error) if isinstance(error, MeshError) else f"unexpected: {error!r}"
+        expected = isinstance(error, MeshError)
+        reason = str(error) if expected else f"unexpected: {error!r}"
         if reason != stream.problem:
-            log.error(
+            # What a user wrote and can mend is no error of ours.
+            tell = log.warning if expected else log.error
+            tell(
                 "proxy keeps its last configuration",
                 mesh=stream.key.mesh,
                 dataplane=stream.key.name,
                 reason=reason,
-                exc_info=not isinstance(error, MeshError),
+                exc_info=not expected,
             )
         stream.problem = reason
         stream.observation.stuck(reason)
