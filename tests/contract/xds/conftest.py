@@ -1,6 +1,16 @@
+import asyncio
+
 import pytest
+import uvloop
 
 from tests.contract.xds.stack import Proxy, dataplane, node, running
+
+
+def pytest_asyncio_loop_factories(item):
+    """Tests of the listener run on the loop of kuma-cp: the standard library's loses connections as a listener ends."""
+    if item.path.name == "test_certificates.py":
+        return {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture

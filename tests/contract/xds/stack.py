@@ -24,6 +24,7 @@ from kuma.core.xds.health import ProbeDefaults
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, SECRET
 from kuma.core.xds.wire import Wire
 from kuma.cp.ca.authorities import Authorities
+from kuma.cp.ca.authority import CertificateAuthority
 from kuma.cp.certificates.server import ServerTls, ensure_server_tls
 from kuma.cp.certificates.stored import CONTROL_PLANE_CA, ENVOY_ADMIN_CA, ensure_stored_authority
 from kuma.cp.config.sections.dp_server import DpServer
@@ -100,6 +101,8 @@ class Stack:
     credentials: Credentials
     tls: ServerTls
     port: int
+    authority: CertificateAuthority
+    server: DataplaneServer
 
     async def apply(self, **document: Any) -> None:
         """Write a resource, as a user does."""
@@ -139,8 +142,18 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, deregistration_delay: float = 0.3, all_back_in: float = 0.0) -> AsyncIterator[Stack]:
-    """A stack with the mesh ``default``; ``all_back_in`` seconds proxies of an earlier run may still come back."""
+async def running(
+    folder: Path,
+    *,
+    deregistration_delay: float = 0.3,
+    all_back_in: float = 0.0,
+    limits: Mapping[str, Any] | None = None,
+) -> AsyncIterator[Stack]:
+    """
+    A stack with the mesh ``default``.
+
+    ``all_back_in`` seconds proxies of an earlier run may still come back; ``limits`` are TLS settings of the port.
+    """
     store = MemoryStore()
     resources = Resources(store, now)
     await resources.put(
@@ -180,7 +193,7 @@ async def running(folder: Path, *, deregistration_delay: float = 0.3, all_back_i
     port = free_port()
     server = DataplaneServer(
         "127.0.0.1",
-        DpServer.model_validate({"port": port}),
+        DpServer.model_validate({"port": port, **(limits or {})}),
         tls,
         Services(
             bootstrap=BootstrapServer(store, BootstrapParams(xds_host="", xds_port=port), lambda: tls, "default"),
@@ -188,6 +201,7 @@ async def running(folder: Path, *, deregistration_delay: float = 0.3, all_back_i
             hds=HdsServer(store, meshes, registration, credentials, now, ProbeDefaults()),
             drain=DrainServer(registration, Draining(meshes, streams, all_back_in=all_back_in, patience=0.5)),
         ),
+        settled=timedelta(seconds=0.5),
     )
     issuer = TokenIssuer(keys, new_id=lambda: str(next(ids)))
     async with asyncio.TaskGroup() as group:
@@ -205,7 +219,7 @@ async def running(folder: Path, *, deregistration_delay: float = 0.3, all_back_i
             )
         ]
         await tasks[-1]
-        yield Stack(store, resources, issuer, meshes, streams, insights, credentials, tls, port)
+        yield Stack(store, resources, issuer, meshes, streams, insights, credentials, tls, port, authority, server)
         streams.end_all()
         for task in reversed(tasks):
             task.cancel()

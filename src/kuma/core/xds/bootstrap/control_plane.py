@@ -67,7 +67,11 @@ class ControlPlane:
             # A literal address is no server name (RFC 6066 §3), and some servers refuse one.
             sni="" if is_ip(self.host) else self.host,
             common_tls_context=CommonTlsContext(
-                tls_params=TlsParameters(tls_minimum_protocol_version=TlsParameters.TLSv1_2),
+                # As a client Envoy stops at TLS 1.2 unless told; a control plane may be set to speak 1.3 only.
+                tls_params=TlsParameters(
+                    tls_minimum_protocol_version=TlsParameters.TLSv1_2,
+                    tls_maximum_protocol_version=TlsParameters.TLSv1_3,
+                ),
                 validation_context_sds_secret_config=SdsSecretConfig(name=_VALIDATION_CONTEXT),
             ),
         )

@@ -41,17 +41,18 @@ class Front:
         self._inside = _Inside()
         self._worker = Worker(Http(self._answer, http.read_header_timeout), self._inside.listening)
         self._server: asyncio.Server | None = None
+        self._outside: set[_Outside] = set()
 
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Accept connections; the tasks of this front live in ``group``."""
         await self._worker.start(group)
         group.create_task(self._clean(), name="dp server front")
 
-        def accepted() -> _Outside:
-            return _Outside(lambda outside: group.create_task(self._hand_on(outside), name="dp server connection"))
+        def accepted(outside: _Outside) -> None:
+            group.create_task(self._hand_on(outside), name="dp server connection")
 
         self._server = await asyncio.get_running_loop().create_server(
-            accepted,
+            lambda: _Outside(self._outside, accepted),
             sock=self._listening,
             ssl=self._context,
             ssl_handshake_timeout=_HANDSHAKE_SECONDS,
@@ -80,6 +81,8 @@ class Front:
             await self._worker.ended()
         finally:
             self.retire()
+            for outside in tuple(self._outside):
+                outside.transport.abort()
             self._inside.close()
 
     async def _hand_on(self, outside: _Outside) -> None:
@@ -193,9 +196,10 @@ class _Side(asyncio.Protocol):
 
 
 class _Outside(_Side):
-    """The end towards a proxy; it waits until there is another end."""
+    """The end towards a proxy, one of ``present``; it waits until there is another end."""
 
-    def __init__(self, accepted: Callable[[_Outside], object]) -> None:
+    def __init__(self, present: set[_Outside], accepted: Callable[[_Outside], None]) -> None:
+        self._present = present
         self._accepted = accepted
 
     @property
@@ -207,7 +211,12 @@ class _Outside(_Side):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as above
         super().connection_made(transport)
         transport.pause_reading()
+        self._present.add(self)
         self._accepted(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._present.discard(self)
+        super().connection_lost(exc)
 
 
 class _Inner(_Side):

@@ -27,7 +27,8 @@ from kuma.cp.server.dp.drain import DrainServer
 from kuma.cp.server.dp.front import Front
 from kuma.cp.server.dp.hds import HdsServer
 from kuma.cp.server.dp.http import TEXT
-from kuma.cp.server.dp.worker import BACKLOG, Http, Worker, can_serve
+from kuma.cp.server.dp.pair import for_granian
+from kuma.cp.server.dp.worker import BACKLOG, Http, Worker
 from kuma.cp.server.sockets import tls_context
 
 SETTLED: Final = timedelta(seconds=12)
@@ -106,13 +107,13 @@ class DataplaneServer:
         rules = tls_rules(
             self._settings.tls_min_version, self._settings.tls_max_version, self._settings.tls_cipher_suites
         )
-        listening = self._socket.dup()
         listener: Listener
-        if rules.only_a_minimum and can_serve(certificate):
+        if rules.only_a_minimum and (pair := for_granian(certificate)) is not None:
             oldest = SSLProtocols.tls13 if rules.minimum == ssl.TLSVersion.TLSv1_3 else SSLProtocols.tls12
-            listener = Worker(self._http, listening, certificate, oldest)
+            listener = Worker(self._http, self._socket.dup(), pair, oldest)
         else:
-            listener = Front(self._http, listening, tls_context(self._settings, certificate))
+            context = tls_context(self._settings, certificate)
+            listener = Front(self._http, self._socket.dup(), context)
         await listener.start(self._group)
         return listener
 

@@ -8,22 +8,21 @@ goodbye to idle connections), and the end of its last stream.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import socket
-import tempfile
+import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from granian.constants import Interfaces, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.net import SocketHolder  # type: ignore[attr-defined]  # re-exported without a mark
 from granian.server.embed import Server
 
 from kuma.core.errors import ConfigInvalid
-from kuma.cp.ca.authority import read_certificates
 from kuma.cp.certificates.files import as_files
 from kuma.cp.certificates.server import ServerTls
 
@@ -31,23 +30,14 @@ MAX_STREAMS: Final = 100_000
 """Streams served at a time; Granian queues what is beyond its backpressure, so this must exceed any fleet."""
 KEEPALIVE_SECONDS: Final = 15
 BACKLOG: Final = 4096
+_SO_ATTACH_FILTER: Final = 26  # of asm-generic/socket.h, and of BPF: "return 0", which lets no byte of a packet pass
+_BPF_RETURN: Final = 0x06
 _TURNS_TO_START: Final = 10
+_GOODBYE_SECONDS: Final = 0.5
+"""How long a server that is cancelled waits for its connections to end in good order."""
 
 Serve = Callable[[Any, Any], Awaitable[None]]
 """What answers: an RSGI scope, and the exchange that belongs to it."""
-
-
-def can_serve(tls: ServerTls) -> bool:
-    """Whether Granian's TLS takes a certificate; it would not only refuse others but panic."""
-    leaf = read_certificates(tls.chain)[0]
-    if leaf.version is not x509.Version.v3:
-        return False
-    match leaf.public_key():
-        case rsa.RSAPublicKey(key_size=size):
-            return 2048 <= size <= 4096
-        case ec.EllipticCurvePublicKey(curve=curve):
-            return isinstance(curve, ec.SECP256R1 | ec.SECP384R1)
-    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +58,7 @@ class Worker:
         tls: ServerTls | None = None,
         oldest: SSLProtocols = SSLProtocols.tls12,
     ) -> None:
-        """Without ``tls`` it speaks plain HTTP; ``oldest`` is the oldest version of TLS."""
+        """``tls`` comes from ``for_granian``, None for plain HTTP; ``oldest`` is the oldest version of TLS."""
         self._http = http
         self._tls = tls
         self._oldest = oldest
@@ -82,7 +72,7 @@ class Worker:
         Accept connections; the tasks of this worker live in ``group``.
 
         Raises:
-            ConfigInvalid: Granian does not take the certificate.
+            ConfigInvalid: Granian did not start.
         """
         if self._tls is None:
             await self._begin(group)
@@ -98,7 +88,7 @@ class Worker:
         Granian cannot stop accepting without dropping handshakes that are under way. So the number of its listening
         socket is given to a socket that nobody can reach.
         """
-        with _unreachable() as nowhere:
+        with _unreachable(self._server.family) as nowhere:
             os.dup2(nowhere.fileno(), self._server.handle, inheritable=False)
 
     def stop(self) -> None:
@@ -117,18 +107,23 @@ class Worker:
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
         group.create_task(self._run(), name="dp server worker")
-        for _ in range(_TURNS_TO_START):  # Granian's thread is started, or refuses to start, within a few turns
+        for _ in range(_TURNS_TO_START):  # within a few turns Granian has read its certificate, and has its thread
             await asyncio.sleep(0)
         if not any(worker.is_alive() for worker in self._server.wrks):  # type: ignore[no-untyped-call]
-            raise ConfigInvalid("the data plane server cannot use this certificate; the output above has the reason")
+            raise ConfigInvalid("the data plane server did not start with this certificate")
         self._started = True
 
     async def _run(self) -> None:
         try:
             await self._server.serve()
-        finally:
-            for worker in self._server.wrks:  # left only if this task was cancelled
+        except asyncio.CancelledError:
+            for worker in self._server.wrks:
                 worker.terminate()  # type: ignore[no-untyped-call]
+            for worker in self._server.wrks:
+                with suppress(TimeoutError):
+                    await worker.join(_GOODBYE_SECONDS)  # type: ignore[no-untyped-call]
+            raise
+        finally:
             self._ended.set()
         if self._started and not self._stopping:
             raise RuntimeError("the thread of the data plane server has ended")
@@ -162,19 +157,18 @@ class _Server(Server):
                 max_headers_size=64 * 1024,
             ),
         )
-        self._is_unix = listening.family == socket.AF_UNIX
+        self.family = listening.family
         self.handle = listening.detach()
 
     def _init_shared_socket(self) -> None:
-        self._shd: Any = SocketHolder(self.handle, self._is_unix, BACKLOG)  # type: ignore[call-arg]
+        self._shd: Any = SocketHolder(self.handle, self.family == socket.AF_UNIX, BACKLOG)  # type: ignore[call-arg]
         self._sfd: Any = self.handle
 
 
-def _unreachable() -> socket.socket:
-    """A listening socket without an address."""
-    with tempfile.TemporaryDirectory(prefix="kuma-cp-") as folder:
-        nowhere = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        nowhere.setblocking(False)
-        nowhere.bind(f"{folder}/s")
-        nowhere.listen()
-        return nowhere
+def _unreachable(family: int) -> socket.socket:
+    """A listening socket that drops whatever comes; of the same family, which Granian's thread may yet look at."""
+    nowhere = socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family)
+    nowhere.setblocking(False)
+    filter_of_one = ctypes.create_string_buffer(struct.pack("=HBBI", _BPF_RETURN, 0, 0, 0))
+    nowhere.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(filter_of_one)))
+    return nowhere
