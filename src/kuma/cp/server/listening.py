@@ -184,7 +184,8 @@ class HttpServer:
         """
         Speak TLS by this context from the next connection on; those that are open stay as they are.
 
-        A new listener takes over the socket from the old one, so that no connection is refused in between.
+        A new listener takes over the socket from the old one, and uvloop, which kuma-cp runs on, loses no connection
+        in between.
         """
         loop = asyncio.get_running_loop()
         listening = [socket.socket(fileno=os.dup(one.fileno())) for server in self._servers for one in server.sockets]
