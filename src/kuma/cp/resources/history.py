@@ -7,8 +7,10 @@ token and no old key comes back by accident. What a plan leaves alone, it says.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,8 +24,11 @@ from kuma.cp.resources.table import RULES
 from kuma.cp.store.planning import title
 from kuma.cp.store.port import Change, Place, Record, Sought, Span, Spans, Store
 
-MOST_RECORDS: Final = 5000
+MOST_RECORDS: Final = 2000
 """How many records one comparison may be about."""
+
+_FEW: Final = 20
+"""From so many on, reading all of a kind is cheaper than each by itself."""
 
 _NEWEST: Final = 2**63 - 1
 _OURS: Final = "the control plane itself writes it"
@@ -99,16 +104,17 @@ async def plan_rollback(store: Store, revision: int, place: Place) -> Plan:
     if one and not spans.items:
         await _require_known(store, revision, place)
     concerned = {span.first.key: span for span in spans.items}
-    now = {key: await store.find(key) for key in concerned}
+    now = await _as_stored(store, concerned)
     fate = _Fate.of(concerned, now)
     if place.kind == "Mesh" and (fate.reborn or fate.going):
         inside = await _spans(store, revision, _NEWEST, Place(mesh=place.name), people_only=True)
         more = {span.first.key: span for span in inside.items if fate.shared_by(span.first.key)}
         concerned = {**more, **concerned}
-        now |= {key: await store.find(key) for key in more}
+        now |= await _as_stored(store, more)
     steps: list[Step] = []
     left: list[Left] = []
     for key, span in concerned.items():
+        await asyncio.sleep(0)  # a long plan must not hold the event loop
         then = span.first.before
         if _same_to_users(key, now[key], then):
             continue
@@ -154,6 +160,20 @@ async def _spans(store: Store, after: int, until: int, place: Place, *, people_o
         raise BadRequest(
             f"more than {MOST_RECORDS} resources changed since revision {after}: ask for one mesh or one resource"
         )
+    return found
+
+
+async def _as_stored(store: Store, keys: Iterable[Key]) -> dict[Key, Record | None]:
+    by_place: dict[tuple[str, str], list[Key]] = defaultdict(list)
+    for key in keys:
+        by_place[key.kind, key.mesh].append(key)
+    found: dict[Key, Record | None] = {}
+    for (kind, mesh), wanted in by_place.items():
+        if len(wanted) > _FEW:
+            everything = {record.key: record for record in await store.list(kind, mesh)}
+            found |= {key: everything.get(key) for key in wanted}
+        else:
+            found |= {key: await store.find(key) for key in wanted}
     return found
 
 
@@ -213,10 +233,10 @@ def _same_text(one: Record | None, other: Record | None) -> bool:
 
 def _same_to_users(key: Key, one: Record | None, other: Record | None) -> bool:
     """Whether two records differ in nothing that people write."""
-    if one is None or other is None or _same_text(one, other):
-        return _same_text(one, other)
-    first, second = (readable(record) if key.kind in BY_NAME else None for record in (one, other))
-    if first is None or second is None or one.labels != other.labels:
-        return False
     users_part = RULES.get(key.kind, PLAIN).users_part
+    if one is None or other is None or users_part is PLAIN.users_part or one.labels != other.labels:
+        return _same_text(one, other)
+    first, second = readable(one), readable(other)
+    if first is None or second is None:
+        return _same_text(one, other)
     return bool(users_part(first.spec) == users_part(second.spec))

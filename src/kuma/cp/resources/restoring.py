@@ -43,9 +43,12 @@ class World:
     def __init__(self, store: Reader, changed: Mapping[Key, Record | None]) -> None:
         self._store = store
         self._changed = changed
+        self._known = dict(changed)
 
     async def find(self, key: Key) -> Record | None:
-        return self._changed[key] if key in self._changed else await self._store.find(key)
+        if key not in self._known:
+            self._known[key] = await self._store.find(key)
+        return self._known[key]
 
     async def get(self, key: Key) -> Record:
         record = await self.find(key)

@@ -35,6 +35,7 @@ _ENTRY: Final = "revision, time, author, operation, kind, mesh, name, note"
 _CHANGE: Final = f"{_ENTRY}, before_meta, before_spec, before_status, after_meta, after_spec, after_status"
 _WRITTEN: Final = f"{_CHANGE}, bytes"
 _LISTED: Final = "FROM changes INDEXED BY changes_listed WHERE"
+_OF_ONE: Final = "FROM changes INDEXED BY changes_by_key WHERE"
 _PERSON: Final = "json_array_length(author, '$.groups') > 0"
 
 Condition = tuple[str, list[Any]]
@@ -62,8 +63,10 @@ class Log:
     def entries(self, connection: sqlite3.Connection, sought: Sought, limit: int, offset: int) -> Entries:
         """What was sought, newest first."""
         where, values = _sought(sought)
-        total = connection.execute(f"SELECT count(*) {_LISTED} {where}", values).fetchone()[0]
-        chosen = f"SELECT revision {_LISTED} {where} ORDER BY revision DESC LIMIT ? OFFSET ?"
+        place = sought.place
+        source = _OF_ONE if place.kind and place.name and place.mesh is not None else _LISTED
+        total = connection.execute(f"SELECT count(*) {source} {where}", values).fetchone()[0]
+        chosen = f"SELECT revision {source} {where} ORDER BY revision DESC LIMIT ? OFFSET ?"
         statement = f"SELECT {_ENTRY} FROM changes WHERE revision IN ({chosen}) ORDER BY revision DESC"  # noqa: S608 our words
         rows = connection.execute(statement, (*values, max(limit, 0), max(offset, 0)))
         return Entries(total, tuple(_entry(row) for row in rows))
@@ -199,9 +202,12 @@ def _at(place: Place) -> Condition:
         if value is not None:
             parts.append(f"{column} = ?")
             values.append(value)
-    if place.mesh is not None:
+    if place.mesh is not None and place.kind in {None, "Mesh"}:
         parts.append("(mesh = ? OR kind = 'Mesh' AND mesh = '' AND name = ?)")
         values += [place.mesh, place.mesh]
+    elif place.mesh is not None:
+        parts.append("mesh = ?")
+        values.append(place.mesh)
     return " AND ".join(parts), values
 
 

@@ -221,7 +221,7 @@ async def test_more_than_anybody_can_look_at_is_refused(user):
     batch = [Put(Key("MeshTimeout", "default", f"t-{n}"), b"{}") for n in range(MOST_RECORDS + 1)]
     await user.store.write(batch, author=ALICE, now=NOW)
 
-    with pytest.raises(BadRequest, match=r"more than 5000 resources .* ask for one mesh or one resource"):
+    with pytest.raises(BadRequest, match=r"more than 2000 resources .* ask for one mesh or one resource"):
         await plan_rollback(user.store, 1, ANYWHERE)
 
 
