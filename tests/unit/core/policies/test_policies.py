@@ -1,10 +1,7 @@
 """What holds for every policy."""
 
-import builtins
-import dataclasses
 import json
-from dataclasses import dataclass, replace
-from itertools import count
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, reject
@@ -15,14 +12,13 @@ from kuma.core.model.kinds import KINDS
 from kuma.core.model.resource import Key, Meta, Resource
 from kuma.core.model.spec import violations
 from kuma.core.policies import BY_KIND, POLICIES
-from kuma.core.policies._kit.backends import BackendRef
 from kuma.core.policies._kit.build import inbound_rules, outbound_parts
-from kuma.core.policies._kit.headers import HeaderKeyValue, HeaderMatch
 from kuma.core.policies._kit.merge import merge
 from kuma.core.policies._kit.rules import Towards
-from kuma.core.policies._kit.spec import SniMatch, SpiffeIdMatch, TargetRef
-from kuma.core.policies.meshhttproute.spec import Filter, PathMatch, PathRewrite, QueryParamMatch, UrlRewrite
+from kuma.core.xds.complete import Originated, Resources
+from kuma.core.xds.localities import Located, Place
 from kuma.core.xds.view import Backend, TlsMode
+from tests.policies.writer import Writer, legal
 
 SCALARS = (
     st.none()
@@ -58,124 +54,6 @@ def documents(policy):
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=5),
         max_leaves=25,
     )
-
-
-@dataclass
-class Writer:
-    """A user who knows the schema; a careful one also writes values that make sense."""
-
-    data: st.DataObject
-    careful: bool
-    _names: count = dataclasses.field(default_factory=count)
-
-    def policy(self, policy):
-        written = self.object(policy.spec)
-        if self.careful:
-            written.pop("targetRef", None)
-            for entry in written.get("to", ()) if policy.destinations is not None else ():
-                # Routes lead away from services, never from the whole mesh; host names are for gateways.
-                entry["targetRef"] = {"kind": "MeshService", "name": "backend"}
-                entry.pop("hostnames", None)
-            other = {name: entries for name, entries in written.items() if name != "rules"}
-            written = {"rules": written["rules"]} if "rules" in written and self.pick(True, False) else other
-        return written
-
-    def object(self, model):
-        if self.careful and model is TargetRef:
-            return {"kind": "Mesh"}
-        if self.careful and model is SpiffeIdMatch:
-            return {"type": self.pick("Exact", "Prefix"), "value": self.pick("spiffe://default", "spiffe://default/a")}
-        if self.careful and model is SniMatch:
-            return {"type": "Exact", "value": "backend.mesh"}
-        if self.careful and model in self._SENSE:
-            return self._SENSE[model](self)
-        fields = model.model_fields.values()
-        written = {
-            field.alias: self.value(field.annotation, _longest(field))
-            for field in fields
-            if field.is_required() or self.coin()
-        }
-        if self.careful and written.get("matches") and "http" in _names_below_default(model):
-            written["default"] = {"http": {"requestTimeout": "5s"}}
-        return written
-
-    def _backend(self):
-        tags = {"kind": "MeshServiceSubset", "tags": {"version": self.pick("v1", "v2")}}
-        return {**self.pick({"kind": "MeshService"}, tags), "name": self.pick("backend", "other"), "weight": self.a(9)}
-
-    def _header_match(self):
-        kind = self.pick("Exact", "Present", "RegularExpression", "Absent", "Prefix")
-        value = {} if kind in {"Present", "Absent"} else {"value": "v.*"}
-        return {"type": kind, "name": f"x-{next(self._names)}", **value}
-
-    def _filter(self):
-        kind = self.pick(*Filter.model_fields["type"].annotation.__args__)
-        [part] = [one for one in Filter.model_fields.values() if one.alias.lower() == kind.lower()]
-        return {"type": kind, part.alias: self.value(part.annotation)}
-
-    def _rewrite(self):
-        written = {"hostname": "backend.mesh", "path": self.object(PathRewrite)}
-        return {name: value for name, value in written.items() if self.coin()}
-
-    _SENSE = {  # noqa: RUF012 - a table of methods
-        BackendRef: _backend,
-        HeaderMatch: _header_match,
-        HeaderKeyValue: lambda self: {"name": f"x-{next(self._names)}", "value": self.pick("", "v")},
-        Filter: _filter,
-        UrlRewrite: _rewrite,
-        PathMatch: lambda self: {
-            "type": self.pick("PathPrefix", "PathPrefix", "Exact", "RegularExpression"),
-            "value": self.pick("/", "/a", "/a/b"),
-        },
-        PathRewrite: lambda self: self.pick(
-            {"type": "ReplaceFullPath", "replaceFullPath": "/b"},
-            {"type": "ReplaceFullPath", "replaceFullPath": "/c"},
-            {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/b"},
-        ),
-        QueryParamMatch: lambda self: {
-            "type": self.pick("Exact", "RegularExpression"),
-            "name": f"q{next(self._names)}",
-            "value": self.pick("", "v.*"),
-        },
-    }
-
-    def value(self, annotation, most=2):
-        if hasattr(annotation, "model_fields"):
-            return self.object(annotation)
-        parts = [part for part in getattr(annotation, "__args__", ()) if part not in (type(None), ...)]
-        match getattr(annotation, "__origin__", None):
-            case builtins.tuple:
-                return [self.value(parts[0]) for _ in range(self.data.draw(st.integers(self.careful, most)))]
-            case builtins.dict:
-                return self.data.draw(st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2))
-        if parts:
-            return self.pick(*parts) if isinstance(parts[0], str | int) else self.value(parts[0])
-        if annotation is bool:
-            return self.coin()
-        if annotation is int:
-            return self.data.draw(st.integers(1, 100) if self.careful else st.integers(-1, 200))
-        if annotation is str:
-            return "503" if self.careful else self.pick("", "503", "a", "A b", "spiffe://d/a", "1.5", "x(")
-        return self.pick("1ms", "5s", "1h30m") if self.careful else self.pick("0s", "-1s", "5s", "soon")
-
-    def a(self, most):
-        """A whole number from zero."""
-        return self.data.draw(st.integers(0, most))
-
-    def coin(self):
-        return self.data.draw(st.integers(0, 9)) < (9 if self.careful else 5)
-
-    def pick(self, *values):
-        return self.data.draw(st.sampled_from(values))
-
-
-def _longest(field):
-    """How many items a careful user writes into a list; two, if the schema lets them."""
-    return min([2, *(one.max_length for one in field.metadata if hasattr(one, "max_length"))])
-
-
-def _names_below_default(model):
-    return model.model_fields["default"].annotation.model_fields if "default" in model.model_fields else {}
 
 
 def test_every_registered_policy_is_there_in_the_order_of_the_registry():
@@ -218,7 +96,7 @@ def test_nothing_a_user_sends_makes_a_policy_fail(policy, data):
 def test_a_policy_survives_being_stored(policy, data, careful):
     """What is printed is read back as the same spec; every fault has a path and a reason."""
     try:
-        spec = policy.spec.model_validate_json(json.dumps(Writer(data, careful).policy(policy)))
+        spec = policy.spec.model_validate_json(json.dumps(Writer(data.draw, careful).policy(policy)))
     except ValidationError:
         reject()
     printed = spec.to_json()
@@ -241,8 +119,10 @@ def test_lists_nobody_wrote_are_not_printed(policy):
 @given(data=st.data())
 def test_a_valid_policy_can_always_be_applied(policy, drafts, data):
     """What was accepted never fails later, when a proxy's configuration is made from it."""
-    spec = policy.spec.model_validate_json(json.dumps(Writer(data, careful=True).policy(policy)))
-    assume(not list(policy.validate(spec)))
+    bold = data.draw(st.booleans(), label="bold")
+    written = legal(policy, Writer(data.draw, careful=True, bold=bold).policy(policy))
+    assume(written is not None)
+    spec = policy.spec.model_validate_json(json.dumps(written))
     resource = Resource(Meta(Key(policy.kind, "default", "mine")), spec)
     protocol = data.draw(st.sampled_from(["tcp", "kafka", "http", "http2", "grpc"]), label="protocol")
     to, own = drafts.outbound(protocol), drafts.inbound(protocol, TlsMode.PERMISSIVE)
@@ -254,8 +134,14 @@ def test_a_valid_policy_can_always_be_applied(policy, drafts, data):
             wanted = sorted(set(policy.destinations(merged.conf)))
             to.view = replace(to.view, backends=tuple(Backend(tags, protocol, tls=False) for tags in wanted))
         policy.outbound(to, Towards({} if merged is None else {"backend": merged}, spoken=True))
+        if policy.nearness is not None and merged is not None:
+            near = policy.nearness(merged.conf, Place("z1", {"version": ["v1"]}))
+            near.grouped([Located("a", "z1", {"version": "v1"}), Located("b", "z2", {})])
     if policy.every_cluster is not None:
         policy.every_cluster(own.local)
+    if policy.patch is not None:
+        clusters = [Originated("outbound", one.cluster) for one in to.clusters]
+        policy.patch(spec.default, Resources((*clusters,), (Originated("outbound", to.listener),)))
 
     for message in (own.listener, own.local.cluster, to.listener, to.clusters[0].cluster):
         assert message.SerializeToString(deterministic=True)
