@@ -150,6 +150,21 @@ def _prepare(local: Line, request: Request) -> None:
         local.request("PUT", path_of(kind), json.dumps(document_of(kind)).encode(), headers)
 
 
+def test_the_start_says_what_is_open_and_where_the_admin_token_is(
+    by_default: ControlPlane, all_closed: ControlPlane, network: Network
+):
+    """The command in the log prints the token as it stands; the warning is gone once writing is closed."""
+    warning = "anyone who reaches the API may change resources"
+    assert warning in by_default.program.log()
+    assert warning not in all_closed.program.log()
+    line = by_default.program.wait_for_log("the admin user token can be read from this host")
+    command = json.loads(line[line.index("{") :])["command"]
+    done = subprocess.run(
+        [*network.near.prefix, "bash", "-c", command], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.count(".") == 2
+
+
 def test_an_absent_secret_looks_like_a_forbidden_one(by_default: ControlPlane, network: Network):
     """The same bytes, from another host, whatever is tried."""
     answers: dict[str, list[tuple[int, bytes]]] = {}

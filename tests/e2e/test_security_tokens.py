@@ -170,6 +170,7 @@ def test_tokens_signed_elsewhere_are_accepted_and_no_others(lab: Lab, keys: tupl
         assert (answer.status, answer.json["title"]) == (400, "Could not issue a token")
         assert answer.json["detail"] == "issuing tokens using the control plane is disabled."
     assert api.request("GET", "/global-secrets/admin-user-token").status == 404
+    assert "admin user token" not in control_plane.program.log()
 
     user = kumactl("generate", "user-token", "--name=john", "--group=team-a", "--kid=users-2026", *sign)
     remote = {"x-forwarded-for": "somewhere else"}

@@ -103,13 +103,14 @@ async def test_the_settings_say_what_is_not_wanted(store):
 
 
 async def test_the_admin_token_opens_the_api(store):
-    """It is a token of the administrators' group, signed with the user key."""
+    """It is a token of the administrators' group, signed with the user key, and holds for ten years."""
     await start(store)
 
     token = secret_data.decode((await store.get(ADMIN_TOKEN)).spec).decode()
 
     verified = await TokenVerifier(SigningKeys(store)).verify_user(token, now=NOW)
     assert (verified.claims.name, verified.claims.groups) == ("mesh-system:admin", ("mesh-system:admin",))
+    assert verified.lifetime.expires == NOW.timestamp() + 10 * 365 * 24 * 3600
 
 
 async def test_a_token_that_may_not_be_issued_is_an_error(store):
