@@ -26,6 +26,7 @@ from kuma.dp.settings import Settings
 _DEFAULT: Final = "envoy"
 _MADE_FOR: Final = "1.40."
 _VERSION_SECONDS: Final = 10
+_LAST_WORDS_SECONDS: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
 _SECRETS: Final = ("KUMA_DATAPLANE_RUNTIME_TOKEN",)
 _BUILD: Final = re.compile(r"version:\s+(\S+)")
@@ -156,11 +157,14 @@ class Envoy:
         return await self._process.wait()
 
     async def kill(self) -> None:
-        """End Envoy and whatever it started, now."""
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        await self._process.wait()
+        """End Envoy and whatever it started; it is given a moment to write what it has logged."""
+        for how, seconds in ((signal.SIGTERM, _LAST_WORDS_SECONDS), (signal.SIGKILL, None)):
+            if self._process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, how)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._process.wait()
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import signal
 from pathlib import Path
 
 import envoy
@@ -89,3 +91,21 @@ def test_arguments_follow_the_settings():
 
     assert result[3] == "1"
     assert result[-6:] == ["--log-level", "debug", "--component-log-level", "http:trace", "--concurrency", "2"]
+
+
+@pytest.mark.parametrize("says", ["echo written > said; exit 0", ""], ids=["writes what it has", "does not listen"])
+async def test_envoy_may_write_what_it_has_logged_before_it_ends(tmp_path, monkeypatch, says):
+    """One that does not end when asked is killed."""
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "envoy"
+    script.write_text(f"#!/bin/sh\ntrap '{says}' TERM\necho > ready\nwhile :; do sleep 0.05; done\n")
+    script.chmod(0o700)
+    running = await Envoy.start(str(script), [])
+    async with asyncio.timeout(10):
+        while not (tmp_path / "ready").exists():  # noqa: ASYNC110 - the script tells nobody
+            await asyncio.sleep(0.01)
+
+        await running.kill()
+
+        assert await running.ended() == (0 if says else -signal.SIGKILL)
+    assert (tmp_path / "said").exists() == bool(says)
