@@ -7,7 +7,7 @@ from pathlib import Path
 import envoy
 import pytest
 
-from kuma.dp.envoy import EnvoyVersion, arguments, find, version
+from kuma.dp.envoy import Envoy, EnvoyVersion, arguments, find, version
 from kuma.dp.errors import EnvoyUnusable
 from kuma.dp.settings import resolve
 
