@@ -100,17 +100,14 @@ async def messages(exchange: Exchange) -> AsyncIterator[bytes]:
         BadRequest: a compressed message, which we never offer to read.
     """
     buffer = bytearray()
-    try:
-        async for chunk in exchange:
-            if not chunk:
-                return  # once a connection is lost Granian gives empty chunks for ever; gRPC clients send none
-            buffer += chunk
-            while (length := _complete(buffer)) is not None:
-                end = _HEADER.size + length
-                yield bytes(memoryview(buffer)[_HEADER.size : end])
-                del buffer[:end]
-    finally:
-        del exchange  # see ``Response``: the client is told of the end when nobody could read on
+    async for chunk in exchange:
+        if not chunk:
+            return  # once a connection is lost Granian gives empty chunks for ever; gRPC clients send none
+        buffer += chunk
+        while (length := _complete(buffer)) is not None:
+            end = _HEADER.size + length
+            yield bytes(memoryview(buffer)[_HEADER.size : end])
+            del buffer[:end]
 
 
 def _complete(buffer: bytearray) -> int | None:
