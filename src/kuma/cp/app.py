@@ -51,7 +51,8 @@ from kuma.cp.resources import Resources
 from kuma.cp.resources.defaults import ADMIN_TOKEN, Wishes, cluster_id, create_defaults
 from kuma.cp.server.api import rest_api
 from kuma.cp.server.api.ports import Backends, Instance
-from kuma.cp.server.diagnostics import Diagnostics, LogLevels
+from kuma.cp.server.diagnostics.application import Diagnostics
+from kuma.cp.server.diagnostics.levels import LogLevels
 from kuma.cp.server.dp.ads import AdsServer
 from kuma.cp.server.dp.bootstrap import BootstrapServer
 from kuma.cp.server.dp.drain import DrainServer

@@ -1,9 +1,5 @@
 """Diagnostics on 5680: readiness, liveness, metrics, and log levels that can be changed while running.
 
-``diagnostics`` makes the ASGI application; ``kuma.cp.server.listening`` serves it.
+``application`` is the ASGI application, which ``kuma.cp.server.listening`` serves. This package imports nothing:
+logging needs ``levels`` long before a server is needed, also to say that none can be started.
 """
-
-from kuma.cp.server.diagnostics.application import Diagnostics
-from kuma.cp.server.diagnostics.levels import LogLevels
-
-__all__ = ["Diagnostics", "LogLevels"]

@@ -2,7 +2,8 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from kuma.cp.server.diagnostics import Diagnostics, LogLevels
+from kuma.cp.server.diagnostics.application import Diagnostics
+from kuma.cp.server.diagnostics.levels import LogLevels
 
 
 class Started:
