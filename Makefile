@@ -53,7 +53,7 @@ dependencies: venv
 	$(BIN)/deptry .
 
 unit: venv
-	$(PYTEST) $(PARALLEL) tests/unit
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-gate} $(PYTEST) $(PARALLEL) -m 'not slow' tests/unit
 
 test: packages venv
 	$(PYTEST) $(PARALLEL) --dist loadgroup tests

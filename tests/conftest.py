@@ -1,7 +1,7 @@
 """Settings every test shares; what pytest itself can hold is in pyproject.toml.
 
-`HYPOTHESIS_PROFILE` picks how hard the property tests look: `dev` (default) is quick, `ci` looks longer and always
-takes the same examples, so that a red build stays red until it is mended.
+`HYPOTHESIS_PROFILE` picks how hard the property tests look: `dev` (default) is quick, `gate` (of `make check`) quicker;
+`ci` looks longer and always takes the same examples, so that a red build stays red until it is mended.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 # The machine's speed must not decide whether a property holds: no deadline per example.
 settings.register_profile("dev", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("gate", settings.get_profile("dev"), max_examples=15)
 settings.register_profile("ci", settings.get_profile("dev"), max_examples=200, derandomize=True, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 

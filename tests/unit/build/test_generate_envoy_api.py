@@ -173,6 +173,7 @@ def test_envoy_accepts_what_the_messages_say(tmp_path):
     assert "OK" in result.stdout
 
 
+@pytest.mark.slow
 def test_generating_again_is_free(tmp_path):
     """An install that finds the API of the same Envoy in place leaves it alone."""
     output = tmp_path / "kuma" / "envoy_api"
@@ -260,6 +261,7 @@ def test_only_imports_of_generated_packages_are_rewritten():
     ).replace("from envoy.type import hash", "from kuma.envoy_api.envoy.type import hash")
 
 
+@pytest.mark.slow
 def test_the_script_works_on_its_own(tmp_path):
     """A developer can generate by hand and is told what happened."""
     output = tmp_path / "envoy_api"
