@@ -181,6 +181,50 @@ def up(config_file: Path | None) -> None:
     click.echo(f"DB has already been migrated for {PRODUCT} {COMPATIBLE_VERSION} (SQLite migrates itself at start)")
 
 
+@root.group()
+def secrets() -> None:
+    """Secrets at rest."""
+
+
+@secrets.command("rotate-key")
+@click.option("-c", "--config-file", type=click.Path(path_type=Path), help="settings (YAML or JSON)")
+@click.option("--new-key-file", type=click.Path(path_type=Path), help="the new key (32 bytes); made if it is not there")
+def rotate_key(config_file: Path | None, new_key_file: Path | None) -> None:
+    """
+    Seal all secrets of the database with another key, while no control plane runs.
+
+    The new key takes the place of the one in store.encryption.keyFile, unless --new-key-file names another file. Killed
+    at any moment, it leaves a database that opens with the keys that are there; run it again to finish.
+    """
+    from kuma.cp.config import autoconfigure, load
+    from kuma.cp.store import rotation
+
+    try:
+        store = autoconfigure(load(config_file, os.environ).config, home=str(Path.home()), address=None).store
+        if store.type != "sqlite":
+            raise ConfigInvalid(
+                f"secrets are not encrypted here with store.type {store.type}; there is no key to change"
+            )
+        done = rotation.rotate_key(
+            Path(store.sqlite.path),
+            key_text=store.encryption.key,
+            key_file=Path(store.encryption.key_file),
+            new_key_file=new_key_file,
+        )
+    except MeshError as error:
+        _fail(str(error))
+    if done.former_id == done.key_id:
+        click.echo(f"{store.sqlite.path} is sealed with the key in {done.key_file} already")
+        return
+    click.echo(
+        f"{done.values} values in {store.sqlite.path} are sealed with key {done.key_id}, no longer {done.former_id}"
+    )
+    if done.former_file is None:
+        click.echo(f"start kuma-cp with KUMA_STORE_ENCRYPTION_KEY_FILE={done.key_file}, or with its base64 as the key")
+        return
+    click.echo(f"the former key is in {done.former_file}: keep it with the backups made until now")
+
+
 @root.command()
 @click.option("-a", "--detailed", is_flag=True, help="print everything")
 def version(*, detailed: bool) -> None:

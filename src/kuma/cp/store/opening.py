@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from kuma.core.errors import ConfigInvalid, StoreUnavailable
+from kuma.core.errors import ConfigInvalid
+from kuma.cp.store.key_file import KeyFile
 from kuma.cp.store.memory import MemoryStore
 from kuma.cp.store.port import Store
-from kuma.cp.store.sealing import Sealer, key_from_text, load_key, load_or_create_key
+from kuma.cp.store.sealing import Sealer, key_from_text, load_or_create_key
 from kuma.cp.store.sqlite import SqliteStore
 from kuma.cp.store.sqlite_file import failures_named
 
@@ -31,20 +32,23 @@ async def open_store(type: str, *, path: Path, key_text: str = "", key_file: Pat
         return MemoryStore()
     if type != "sqlite":
         raise ConfigInvalid(f"store.type (KUMA_STORE_TYPE) must be one of {', '.join(TYPES)}, not {type!r}")
-    key = key_from_text(key_text) if key_text else await asyncio.to_thread(_key_for, path, key_file)
-    return await SqliteStore.open(path, Sealer(key))
+    if key_text:
+        return await SqliteStore.open(path, Sealer(key_from_text(key_text)))
+    keys = KeyFile(key_file)
+    store = await SqliteStore.open(path, *await asyncio.to_thread(_sealers, path, keys))
+    try:
+        await asyncio.to_thread(keys.settle, store.sealer)
+    except ConfigInvalid:
+        await store.close()
+        raise
+    return store
 
 
-def _key_for(path: Path, key_file: Path) -> bytes:
-    key = load_key(key_file)
-    if key is not None:
-        return key
+def _sealers(path: Path, keys: KeyFile) -> tuple[Sealer, ...]:
+    if found := keys.sealers():
+        return found
     with failures_named(path):
         used = path.exists() and path.stat().st_size > 0
     if used:
-        raise StoreUnavailable(
-            f"the key file {key_file} of the database {path} is missing: put it back, or give the key with "
-            "store.encryption.keyFile (KUMA_STORE_ENCRYPTION_KEY_FILE) or store.encryption.key "
-            "(KUMA_STORE_ENCRYPTION_KEY); without it move the database away to start empty"
-        )
-    return load_or_create_key(key_file)
+        raise keys.missing(path)
+    return (Sealer(load_or_create_key(keys.path)),)

@@ -141,7 +141,7 @@ def load_or_create_key(path: Path, random: Callable[[int], bytes] = secrets.toke
         return key
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _create(path, random(KEY_BYTES))
+        create_key(path, random)
     except OSError as error:
         raise ConfigInvalid(
             f"the store's key file {path} cannot be made: {error.strerror}; make its folder writable or set "
@@ -150,11 +150,17 @@ def load_or_create_key(path: Path, random: Callable[[int], bytes] = secrets.toke
     return load_or_create_key(path)
 
 
-def _create(path: Path, content: bytes) -> None:
+def create_key(path: Path, random: Callable[[int], bytes] = secrets.token_bytes) -> None:
+    """
+    Make a key file that is not there yet: mode 0600, whole or not at all, on disk when this returns.
+
+    Raises:
+        OSError: the folder does not let it.
+    """
     fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
+            file.write(random(KEY_BYTES))
             file.flush()
             os.fsync(file.fileno())
         # A link, unlike a rename, never replaces a key that another process made meanwhile.

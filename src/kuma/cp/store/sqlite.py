@@ -53,15 +53,17 @@ class _Opened:
     writer: sqlite3.Connection
     readers: tuple[sqlite3.Connection, ...]
     lock: Lock
+    sealer: Sealer
 
 
 class SqliteStore:
     """A ``Store`` in a file. Made by ``SqliteStore.open`` and used in the loop that made it."""
 
-    def __init__(self, path: Path, sealer: Sealer, opened: _Opened) -> None:
+    def __init__(self, path: Path, opened: _Opened) -> None:
+        self.sealer = opened.sealer
         self._path = path
-        self._rows = Rows(sealer)
-        self._log = Log(sealer)
+        self._rows = Rows(self.sealer)
+        self._log = Log(self.sealer)
         self._lock = opened.lock
         self._subscribers = Subscribers()
         self._writer = Writer(opened.writer, path, self._subscribers.publish)
@@ -73,15 +75,15 @@ class SqliteStore:
         self._released = asyncio.Lock()
 
     @classmethod
-    async def open(cls, path: Path, sealer: Sealer) -> SqliteStore:
+    async def open(cls, path: Path, *sealers: Sealer) -> SqliteStore:
         """
-        Open or create the file.
+        Open or create the file. Of several sealers the one counts that opens it; a new file gets the first.
 
         Raises:
             StoreUnavailable: another control plane has it, the key is not the one it was made with, it is from a
                 newer version, it is damaged, or the disk refuses.
         """
-        return cls(path, sealer, await asyncio.to_thread(_open, path, sealer))
+        return cls(path, await asyncio.to_thread(_open, path, sealers))
 
     async def get(self, key: Key) -> Record:
         record = await self.find(key)
@@ -191,7 +193,7 @@ class SqliteStore:
             self._readers.put(connection)
 
 
-def _open(path: Path, sealer: Sealer) -> _Opened:
+def _open(path: Path, sealers: Sequence[Sealer]) -> _Opened:
     with failures_named(path), ExitStack() as undo:
         # A folder that exists keeps its mode: it may be shared.
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -201,27 +203,38 @@ def _open(path: Path, sealer: Sealer) -> _Opened:
         writer = connect_writer(path)
         undo.callback(writer.close)
         migrate(writer, str(path))
-        _check_key(writer, path, sealer)
+        sealer = checked_sealer(writer, path, sealers)
         readers = []
         for _ in range(_READERS):
             connection = connect_reader(path)
             undo.callback(connection.close)
             readers.append(connection)
         undo.pop_all()
-        return _Opened(writer, tuple(readers), lock)
+        return _Opened(writer, tuple(readers), lock, sealer)
 
 
-def _check_key(connection: sqlite3.Connection, path: Path, sealer: Sealer) -> None:
-    """Open the value sealed at the first start, or seal it now: a wrong key must not wait for the first secret."""
+def checked_sealer(connection: sqlite3.Connection, path: Path, sealers: Sequence[Sealer]) -> Sealer:
+    """
+    The one that opens the value sealed at the first start: a wrong key must not wait for the first secret.
+
+    At the first start the value is sealed, with the first of them.
+
+    Raises:
+        StoreUnavailable: none of them opens it.
+    """
     row = connection.execute("SELECT key_check FROM state").fetchone()
     if row is None or row[0] is None:
-        connection.execute("UPDATE state SET key_check = ?", (sealer.seal(CHECK, b"kuma"),))
-        return
-    try:
-        sealer.unseal(CHECK, row[0])
-    except CannotUnseal as error:
-        raise StoreUnavailable(
-            f"the encryption key is not the one {path} was made with: {error}; give kuma-cp the former key with "
-            "store.encryption.keyFile (KUMA_STORE_ENCRYPTION_KEY_FILE) or store.encryption.key "
-            "(KUMA_STORE_ENCRYPTION_KEY)"
-        ) from error
+        connection.execute("UPDATE state SET key_check = ?", (sealers[0].seal(CHECK, b"kuma"),))
+        return sealers[0]
+    refusal: CannotUnseal | None = None
+    for sealer in sealers:
+        try:
+            sealer.unseal(CHECK, row[0])
+        except CannotUnseal as error:
+            refusal = refusal or error
+        else:
+            return sealer
+    raise StoreUnavailable(
+        f"the encryption key is not the one {path} was made with: {refusal}; give kuma-cp the former key with "
+        "store.encryption.keyFile (KUMA_STORE_ENCRYPTION_KEY_FILE) or store.encryption.key (KUMA_STORE_ENCRYPTION_KEY)"
+    ) from refusal

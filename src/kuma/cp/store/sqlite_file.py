@@ -21,6 +21,7 @@ from kuma.cp.store.sealing import CannotUnseal
 BUSY_SECONDS: Final = 5.0
 """How long to wait for a foreign reader or writer, such as a person with the sqlite3 shell."""
 
+_ANOTHER_FILE: Final = "or give this one its own file with store.sqlite.path (KUMA_STORE_SQLITE_PATH)"
 _NEXT_STEP: Final = {
     sqlite3.SQLITE_FULL: "the disk is full: free some space and try again; nothing was stored",
     sqlite3.SQLITE_CORRUPT: "the file is damaged: stop kuma-cp and put back a saved copy, or move the file away to "
@@ -69,7 +70,8 @@ class Lock:
     closing it here.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, instead: str = _ANOTHER_FILE) -> None:
+        """``instead`` ends the refusal when another control plane has the file."""
         self._file = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,7 +82,7 @@ class Lock:
             os.close(self._file)
             raise StoreUnavailable(
                 f"{path} is in use by another control plane{f' (process {holder})' if holder.isdigit() else ''}: "
-                "stop that one, or give this one its own file with store.sqlite.path (KUMA_STORE_SQLITE_PATH)"
+                f"stop that one, {instead}"
             ) from error
         except OSError as error:
             os.close(self._file)
