@@ -29,6 +29,8 @@ _VERSION_SECONDS: Final = 10
 _LAST_WORDS_SECONDS: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
 _SECRETS: Final = ("KUMA_DATAPLANE_RUNTIME_TOKEN",)
+_TELLS_HEADERS: Final = "router"
+_TALKATIVE: Final = ("debug", "trace")
 _BUILD: Final = re.compile(r"version:\s+(\S+)")
 
 
@@ -110,14 +112,22 @@ def arguments(config: Path, settings: Settings, log_level: str) -> list[str]:
     """Envoy's command line, after its name."""
     drain = max(1, -(-settings.drain_time.total_seconds() // 1))
     result = ["--config-path", str(config), "--drain-time-s", f"{drain:.0f}", "--drain-strategy", "immediate"]
-    result += ["--disable-hot-restart", "--log-level", settings.envoy_log_level or log_level]
-    if settings.envoy_component_log_level:
-        result += ["--component-log-level", settings.envoy_component_log_level]
+    level = settings.envoy_log_level or log_level
+    result += ["--disable-hot-restart", "--log-level", level]
+    if components := _components(level, settings.envoy_component_log_level):
+        result += ["--component-log-level", components]
     if settings.concurrency > 0:
         result += ["--concurrency", str(settings.concurrency)]
     elif sys.platform == "linux":
         result += ["--cpuset-threads"]
     return result
+
+
+def _components(level: str, wanted: str) -> str:
+    """Levels by component. The router would log all headers that it sends, so also our token to the control plane."""
+    asked_for = {entry.partition(":")[0].strip() for entry in wanted.split(",")}
+    quiet = [f"{_TELLS_HEADERS}:info"] if level in _TALKATIVE and _TELLS_HEADERS not in asked_for else []
+    return ",".join([*quiet, *([wanted] if wanted else [])])
 
 
 class Envoy:

@@ -90,7 +90,8 @@ def test_arguments_follow_the_settings():
     result = arguments(Path("/w/b"), settings, "info")
 
     assert result[3] == "1"
-    assert result[-6:] == ["--log-level", "debug", "--component-log-level", "http:trace", "--concurrency", "2"]
+    levels = ["--component-log-level", "router:info,http:trace"]
+    assert result[-6:] == ["--log-level", "debug", *levels, "--concurrency", "2"]
 
 
 @pytest.mark.parametrize("says", ["echo written > said; exit 0", ""], ids=["writes what it has", "does not listen"])
@@ -109,3 +110,24 @@ async def test_envoy_may_write_what_it_has_logged_before_it_ends(tmp_path, monke
 
         assert await running.ended() == (0 if says else -signal.SIGKILL)
     assert (tmp_path / "said").exists() == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("level", "asked", "components"),
+    [
+        ("info", "", ""),
+        ("debug", "", "router:info"),
+        ("trace", "", "router:info"),
+        ("info", "http:debug", "http:debug"),
+        ("debug", "http:trace,upstream:info", "router:info,http:trace,upstream:info"),
+        ("debug", "http:info,router:debug", "http:info,router:debug"),
+    ],
+)
+def test_the_token_is_not_logged_unless_the_router_is_asked_for(level, asked, components):
+    """At debug level Envoy's router logs the headers of our own streams; who wants to see headers says so."""
+    settings = resolve(NAMED | {"envoy_component_log_level": asked}, {})
+
+    result = arguments(Path("/w/b"), settings, level)
+
+    assert ("--component-log-level" in result) is bool(components)
+    assert not components or result[result.index("--component-log-level") + 1] == components

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from kuma.core.errors import BadRequest, NotFound
 from kuma.core.model.kinds import BY_NAME, Kind
 from kuma.core.model.resource import Resource
 from kuma.core.resources.dataplane.spec import Dataplane
+from kuma.core.xds.dump import redacted
 from kuma.cp.reconcile.inspection import Refusal
 from kuma.cp.server.api.call import Call, json_reply
 from kuma.cp.server.api.difference import difference
@@ -59,9 +60,8 @@ class InspectionRoutes:
 
     async def _xds(self, call: Call) -> Response:
         self._backends.access.check_view_config_dump(call.user)
-        return await self._fetched(
-            call, "/config_dump?include_eds" if call.flag("include_eds") else "/config_dump", JSON
-        )
+        path = "/config_dump?include_eds" if call.flag("include_eds") else "/config_dump"
+        return await self._fetched(call, path, JSON, redacted)
 
     async def _stats(self, call: Call) -> Response:
         self._backends.access.check_view_stats(call.user)
@@ -76,9 +76,13 @@ class InspectionRoutes:
         as_json = _as_json(call)
         return await self._fetched(call, "/clusters?format=json" if as_json else "/clusters", JSON if as_json else TEXT)
 
-    async def _fetched(self, call: Call, path: str, media: str) -> Response:
+    async def _fetched(
+        self, call: Call, path: str, media: str, shown: Callable[[bytes], bytes] | None = None
+    ) -> Response:
         dataplane = await self._reading.dataplane(call)
         _, body = await self._backends.envoy_admin.fetch(dataplane, path)
+        if shown is not None:
+            body = await asyncio.to_thread(shown, body)
         # The type is ours to say: a proxy must not make a browser run what it sends.
         return Response(body, headers={"content-type": media, "x-content-type-options": "nosniff"})
 
