@@ -202,7 +202,7 @@ class _ControlPlane:
                 access=security.access,
                 issuer=security.issuer,
                 envoy_admin=EnvoyAdminClient(streams, security.admin_authority, utc_now),
-                inspector=Inspection(meshes, streams, planner),
+                inspector=Inspection(meshes, streams, Planner(Generator(config.ipam.known_internal_cidrs))),
                 rollouts=Rollouts(meshes, streams),
                 verify_user=_user_check(security.verifier) if config.api_server.authn.type == "tokens" else None,
                 ca_fingerprint=lambda: shown.fingerprint,

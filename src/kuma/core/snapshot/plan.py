@@ -18,6 +18,7 @@ from kuma.core.model.resource import Key, Meta, Resource
 from kuma.core.policies import POLICIES
 from kuma.core.policies._kit.build import (
     Part,
+    TooManySubsets,
     has_outbound_rules,
     inbound_rules,
     outbound_parts,
@@ -293,10 +294,16 @@ class Planner:
         return self._merged.recall((policy.kind, tuple((id(conf), key) for conf, key in parts)), make)[0]
 
     def _rules_of(self, policy: Policy, selected: tuple[Resource[Any], ...]) -> InboundRules[Any]:
-        def make() -> tuple[InboundRules[Any], object]:
-            return inbound_rules(policy, selected), selected
+        def make() -> tuple[InboundRules[Any] | TooManySubsets, object]:
+            try:
+                return inbound_rules(policy, selected), selected
+            except TooManySubsets as error:
+                return error, selected  # remembered, because finding out took its time
 
-        return self._inbound_rules.recall((policy.kind, tuple(map(id, selected))), make)[0]
+        found = self._inbound_rules.recall((policy.kind, tuple(map(id, selected))), make)[0]
+        if isinstance(found, TooManySubsets):
+            raise TooManySubsets(str(found))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

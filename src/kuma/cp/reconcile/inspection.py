@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -15,6 +16,7 @@ from kuma.core.model.resource import Key, Resource
 from kuma.core.policies._kit.match import is_shadow
 from kuma.core.snapshot.mesh import Changes, MeshSnapshot
 from kuma.core.snapshot.plan import Planner, Traits
+from kuma.core.snapshot.proxy import Proxy
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from kuma.core.xds.resources import XdsResource
 from kuma.cp.reconcile.meshes import Meshes, MeshState
@@ -42,12 +44,17 @@ class Refusal:
 
 
 class Inspection:
-    """Answers for connected proxies and, with the traits of a plain proxy, for those that are away."""
+    """
+    Answers for connected proxies and, with the traits of a plain proxy, for those that are away.
+
+    ``planner`` is its own, because it plans in threads.
+    """
 
     def __init__(self, meshes: Meshes, streams: Streams, planner: Planner) -> None:
         self._meshes = meshes
         self._streams = streams
         self._planner = planner
+        self._planning = asyncio.Lock()
 
     async def config(self, mesh: str, dataplane: str, *, shadow: bool) -> Mapping[str, Any]:
         """
@@ -66,8 +73,12 @@ class Inspection:
         stream = self._streams.get(Key("Dataplane", mesh, dataplane))
         snapshot = _with_shadows(state) if shadow else state.snapshot
         traits = stream.traits if stream is not None else Traits()
-        plan = self._planner.plan(snapshot, proxy, traits)
-        desired = plan.desired()
+        # In a thread: a proxy of thousands of services takes seconds. A planner is for one caller at a time.
+        async with self._planning:
+            return await asyncio.to_thread(self._shown, snapshot, proxy, traits)
+
+    def _shown(self, snapshot: MeshSnapshot, proxy: Proxy, traits: Traits) -> Mapping[str, Any]:
+        desired = self._planner.plan(snapshot, proxy, traits).desired()
         shown: dict[str, dict[str, Any]] = {}
         subscribed = desired.names(CLUSTER)
         for type_url in _MESSAGES:

@@ -17,6 +17,8 @@ from kuma.core.policies._kit.spec import Match, TargetRef
 
 MAX_SUBSETS: Final = 4096
 """Most combinations of source tags that ``from`` entries may span; a proxy beyond it keeps its last good config."""
+_MOST_LOOKED_AT: Final = MAX_SUBSETS**2 // 2 + MAX_SUBSETS
+"""Entries looked at until all groups are found: enough for as many entries on one tag as there may be groups."""
 
 Part = tuple[Any, Key]
 """A conf and the policy it stands in."""
@@ -102,17 +104,23 @@ def subset_rules(policy: Policy, selected: Sequence[Resource[Any]]) -> tuple[Sub
     entries = [(tags, item.default, resource.meta.key) for resource in selected for item in resource.spec.from_
                if (tags := _source_tags(item.target_ref)) is not None]  # fmt: skip
     found: list[SubsetRule[Any]] = []
+    if sum(bool(tags) for tags, _, _ in entries) > MAX_SUBSETS:
+        raise _too_many({origin.name for _, _, origin in entries}, f"there are over {MAX_SUBSETS} of them")
     for number, group in enumerate(_groups([tags for tags, _, _ in entries]), start=1):
-        if number > MAX_SUBSETS:
-            names = ", ".join(sorted({origin.name for _, _, origin in entries}))
-            raise TooManySubsets(
-                f"the 'from' entries of {names} tell sources apart by so many tags that they make over {MAX_SUBSETS} "
-                "groups; use fewer tags, or 'rules' with SPIFFE ids"
-            )
+        if number > MAX_SUBSETS or group is None:
+            raise _too_many({origin.name for _, _, origin in entries}, f"they make over {MAX_SUBSETS} groups")
         merged = merge(policy.conf, [entries[index][1:] for index in sorted(group.covered)])
         if merged is not None:
             found.append(SubsetRule(_subset(group), merged))
     return tuple(sorted(found, key=lambda rule: -sum(not tag.negated for tag in rule.subset)))
+
+
+def _too_many(names: Collection[str], why: str) -> TooManySubsets:
+    listed = ", ".join(sorted(names)[:10])
+    return TooManySubsets(
+        f"the 'from' entries of {listed} tell sources apart by so many tags that {why}; use fewer tags, or "
+        "'rules' with SPIFFE ids"
+    )
 
 
 def subset_parts(selected: Sequence[Resource[Any]], rule: SubsetRule[Any]) -> tuple[Part, ...]:
@@ -199,8 +207,13 @@ class _Denied:
     before: _Denied | None
 
 
-def _groups(entries: Sequence[Mapping[str, str]]) -> Iterator[_Group]:
-    """Split on the first tag of an undecided entry until none is left; a group is made when it is asked for."""
+def _groups(entries: Sequence[Mapping[str, str]]) -> Iterator[_Group | None]:
+    """
+    Split on the first tag of an undecided entry until none is left; a group is made when it is asked for.
+
+    None, and no more, when it would take too long.
+    """
+    looked_at = 0
     everyone = tuple(index for index, tags in enumerate(entries) if not tags)
     waiting = [_Group(tuple((index, tags) for index, tags in enumerate(entries) if tags), everyone)]
     while waiting:
@@ -208,6 +221,10 @@ def _groups(entries: Sequence[Mapping[str, str]]) -> Iterator[_Group]:
         if not group.undecided:
             yield group
             continue
+        looked_at += len(group.undecided)
+        if looked_at > _MOST_LOOKED_AT:
+            yield None
+            return
         key, value = next(iter(group.undecided[0][1].items()))
         waiting += (_without(group, key, value), _with(group, key, value))
 

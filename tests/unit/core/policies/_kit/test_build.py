@@ -324,3 +324,20 @@ def test_groups_with_more_tags_come_first(entries):
     ]
 
     assert counts == sorted(counts, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        [{"kind": "MeshSubset", "tags": {f"t{number}": "v"}} for number in range(5000)],
+        [{"kind": "MeshSubset", "tags": {f"t{number}": "v", "x": str(number)}} for number in range(1000)],
+    ],
+    ids=["many entries", "many tags"],
+)
+def test_sources_without_number_are_refused_at_once(monkeypatch, sources):
+    """Nobody else has to wait while groups are looked for that would be too many anyway."""
+    entries = [{"targetRef": source, "default": {"action": "Allow"}} for source in sources]
+    monkeypatch.setattr(build, "_MOST_LOOKED_AT", 100_000)
+
+    with pytest.raises(TooManySubsets, match="use fewer tags"):
+        subset_rules(BY_KIND["MeshTrafficPermission"], [policy("p", kind="MeshTrafficPermission", from_=entries)])
