@@ -66,11 +66,11 @@ class Company:
         return str(dict(one[0] for one in found["subject"])["commonName"])  # type: ignore[misc] # the shape of OpenSSL
 
 
-def https(port: int, tls: ssl.SSLContext, path: str, method: str = "GET") -> Answer:
+def https(port: int, tls: ssl.SSLContext, path: str, method: str = "GET", body: bytes | None = None) -> Answer:
     """One request on a connection of its own."""
     connection = http.client.HTTPSConnection("localhost", port, timeout=20, context=tls)
     try:
-        connection.request(method, path, headers={"accept": "application/json"})
+        connection.request(method, path, body, headers={"accept": "application/json"})
         response = connection.getresponse()
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
     finally:

@@ -27,7 +27,12 @@ class ControlPlane:
     """A control plane that can be killed and started again with all it has stored."""
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, str] | None = None, host: Host | None = None, config: str = ""
+        self,
+        directory: Path,
+        settings: Mapping[str, str] | None = None,
+        host: Host | None = None,
+        config: str = "",
+        flags: tuple[str, ...] = (),
     ) -> None:
         """On ``host``, else on this machine. ``config`` is the text of a configuration file."""
         self._prefix = host.prefix if host else ()
@@ -35,11 +40,11 @@ class ControlPlane:
         self.directory = directory
         self.home = directory / "home"
         self.home.mkdir(parents=True)
-        self._arguments: tuple[str, ...] = ("run",)
+        self._arguments: tuple[str, ...] = ("run", *flags)
         if config:
             file = directory / "kuma-cp.yaml"
             file.write_text(config)
-            self._arguments = ("run", "-c", str(file))
+            self._arguments = ("run", *flags, "-c", str(file))
         self.http_port = free_port()
         self.https_port = free_port()
         self.dp_port = free_port()

@@ -87,6 +87,11 @@ class Proxy:
         self.may_refuse = False
 
     @property
+    def scratch(self) -> Path:
+        """Where kuma-dp makes its work directory."""
+        return Path(self._scratch.name)
+
+    @property
     def launched(self) -> bool:
         return self._program is not None
 

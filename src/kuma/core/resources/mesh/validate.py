@@ -14,6 +14,7 @@ from kuma.core.resources import _rules, prometheus
 from kuma.core.resources.mesh.backends import (
     BUILTIN,
     CA_TYPES,
+    PROVIDED,
     RSA_BITS,
     DataSource,
     FileLog,
@@ -68,6 +69,13 @@ def warnings(resource: Resource[Mesh]) -> Iterator[str]:
             f"Invalid Mesh resource name: '{name}'. It does not conform to the DNS format (RFC 1035). "
             f"This is deprecated. Errors: {_rules.RFC1035_TEXT}"
         )
+    mtls = resource.spec.mtls
+    for index, backend in enumerate(mtls.backends if mtls is not None else ()):
+        if backend.type == PROVIDED and (key := provided_conf(backend).key) and (key.inline or key.inline_string):
+            yield (
+                f"mtls.backends[{index}].conf.key is written in the Mesh: whoever may read meshes can read it; "
+                "put it into a Secret, and name that with 'secret'"
+            )
 
 
 def _mtls(mtls: Mtls) -> Iterator[Violation]:

@@ -216,3 +216,16 @@ def test_a_name_that_is_no_dns_label_is_accepted_with_a_warning():
         "Invalid Mesh resource name: '1.mesh'. It does not conform to the DNS format (RFC 1035). "
         "This is deprecated. Errors: a DNS-1035 label must consist of"
     )
+
+
+@pytest.mark.parametrize("written", [{"inlineString": "key"}, {"inline": "a2V5"}])
+def test_a_key_that_is_written_in_a_mesh_is_accepted_with_a_warning(written):
+    """Everybody reads meshes; in a Secret only administrators would read it."""
+
+    def warned(key):
+        backends = [{"name": "one", "type": "builtin"}, {"name": "two", "type": "provided", "conf": {"key": key}}]
+        return list(DEFINITION.warnings(resource(DEFINITION, "Mesh", {"mtls": {"backends": backends}})))
+
+    [warning] = warned(written)
+    assert warning.startswith("mtls.backends[1].conf.key is written in the Mesh: whoever may read meshes can read it")
+    assert warned({"secret": "my-key"}) == []
