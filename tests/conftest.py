@@ -6,6 +6,8 @@
 
 import asyncio
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_END_TO_END):
             item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(_END_TO_END))))
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    # A shell that runs the tests in the background lets them, and with them every program they start, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
