@@ -3,17 +3,19 @@
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
+SETS ?= 5000
 PYTEST := $(BIN)/python -m pytest
 # Snapshots are compared, not rewritten, when several processes run tests; a worker that crashes ends the run, because
 # xdist waits for ever for the groups of a worker it replaced.
 PARALLEL := -n $(JOBS) --max-worker-restart=0 --inline-snapshot=disable
 
-.PHONY: help venv packages api check lint types layers dependencies unit test e2e bench wrong-tokens demo clean
+.PHONY: help venv packages api check lint types layers dependencies unit test e2e sets bench wrong-tokens demo clean
 
 help:
 	@echo 'make check   lint, types, layers, dependencies, unit tests (about a minute)'
 	@echo 'make test    every test, with real Envoys; installs what it needs'
 	@echo 'make e2e     only the end-to-end tests'
+	@echo 'make sets    as many random legal meshes as SETS=… says (5000) against Envoy; a failure says how to repeat it'
 	@echo 'make bench   the benchmarks'
 	@echo 'make wrong-tokens   how long others wait while somebody tries 200 tokens a second for 30 seconds'
 	@echo 'make demo    a whole mesh on this machine, to look at (kuma-demo); Ctrl-C ends it, ARGS=… are its flags'
@@ -60,6 +62,9 @@ test: packages venv
 
 e2e: packages venv
 	$(PYTEST) $(PARALLEL) --dist loadgroup tests/e2e
+
+sets: packages venv
+	RANDOM_SETS=$(SETS) $(PYTEST) $(PARALLEL) --dist loadgroup tests/policies/test_random_sets.py
 
 bench: packages venv
 	cd $(CURDIR) && PYTHONPATH=$(CURDIR) $(BIN)/python -m tests.bench.run

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,7 @@ from kuma.core.resources.mesh.backends import enabled_backend
 from kuma.core.resources.mesh.spec import MtlsMode
 from kuma.core.snapshot.mesh import Changes, MeshSettings, MeshSnapshot
 from kuma.core.snapshot.plan import Planner, Traits
-from kuma.core.snapshot.proxy import proxy_of
+from kuma.core.snapshot.proxy import Proxy, proxy_of
 from kuma.core.xds.generate import Generator
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, SECRET
 from kuma.core.xds.resources import Desired
@@ -61,6 +61,10 @@ _META: Final = ("type", "mesh", "name", "labels")
 _ADMIN: Final = AdminView(9901, "127.0.0.1", "/tmp/kuma/admin.sock", 9902, b"ca of the control plane")  # noqa: S108
 
 
+class Illegal(Exception):
+    """A resource that the control plane would refuse; the text says why."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One case; ``path`` is that of its resources."""
@@ -77,30 +81,10 @@ class Case:
 
     def generate(self) -> Desired:
         """What the proxy gets."""
-        documents = list(yaml.safe_load_all(self.path.read_text()))
-        header, resources = documents[0], [_resource(document) for document in documents[1:]]
-        proxies = {one.meta.name: proxy_of(one) for one in resources if one.kind.name == "Dataplane"}
-        policies: dict[str, tuple[Resource[Any], ...]] = {}
-        for one in resources:
-            if one.kind.policy is not None:
-                policies[one.kind.name] = (*policies.get(one.kind.name, ()), one)
-        changes = Changes(
-            proxies,
-            policies,
-            dict.fromkeys(header.pop("issued", ()), True),
-            dict.fromkeys(header.pop("joining", ()), True),
-            _settings(next(one for one in resources if one.kind.name == "Mesh")),
-        )
+        header, *documents = yaml.safe_load_all(self.path.read_text())
+        changes = changes_of(map(resource_of, documents), header.pop("issued", ()), header.pop("joining", ()))
         mesh = MeshSnapshot(MeshSettings("default")).apply(changes, 1)
-        name = header.pop("proxy")
-        traits = Traits(
-            admin=_ADMIN if header.pop("admin", False) else None,
-            reuse_port=header.pop("reusePort", False),
-            ipv6=header.pop("ipv6", True),
-            kafka_filter=header.pop("kafka", False),
-            workdir=WORKDIR,
-        )
-        assert not header, f"unknown fields in the header: {sorted(header)}"
+        name, traits = header.pop("proxy"), traits_of(header)
         return Planner(Generator()).plan(mesh, mesh.proxies[name], traits).desired()
 
 
@@ -126,7 +110,42 @@ def messages(desired: Desired, url: str) -> Iterator[Any]:
         yield MESSAGES[url][1].FromString(one.body)
 
 
-def _resource(document: dict[str, Any]) -> Resource[Any]:
+def changes_of(resources: Iterable[Resource[Any]], issued: Iterable[str], joining: Iterable[str]) -> Changes:
+    """All of a mesh as changes, from nothing."""
+    proxies: dict[str, Proxy | None] = {}
+    policies: dict[str, tuple[Resource[Any], ...]] = {}
+    settings = None
+    for one in resources:
+        if one.kind.policy is not None:
+            policies[one.kind.name] = (*policies.get(one.kind.name, ()), one)
+        elif one.kind.name == "Mesh":
+            settings = _settings(one)
+        else:
+            proxies[one.meta.name] = proxy_of(one)
+    return Changes(proxies, policies, dict.fromkeys(issued, True), dict.fromkeys(joining, True), settings)
+
+
+def traits_of(header: Mapping[str, Any]) -> Traits:
+    """What the header of a case says of the proxy's host and Envoy."""
+    known = {"admin", "reusePort", "ipv6", "kafka"}
+    assert header.keys() <= known, f"unknown fields in the header: {sorted(header.keys() - known)}"
+    return Traits(
+        admin=_ADMIN if header.get("admin", False) else None,
+        reuse_port=header.get("reusePort", False),
+        ipv6=header.get("ipv6", True),
+        kafka_filter=header.get("kafka", False),
+        workdir=WORKDIR,
+    )
+
+
+def resource_of(document: Mapping[str, Any]) -> Resource[Any]:
+    """
+    A resource as a user writes it.
+
+    Raises:
+        Illegal: the control plane would refuse it.
+        InvalidResource: the same, because of its form.
+    """
     kind = BY_NAME[document["type"]]
     mesh = "" if kind.scope is Scope.GLOBAL else document["mesh"]
     written = document.get("spec", {})
@@ -135,7 +154,8 @@ def _resource(document: dict[str, Any]) -> Resource[Any]:
     meta = Meta(Key(kind.name, mesh, document["name"]), document.get("labels", {}))
     made = Resource(meta, decode_json(kind.name, written))
     faults = [f"{fault.field}: {fault.reason}" for fault in definition(kind.name).validate(made)]
-    assert not faults, f"{kind.name} {made.meta.name} would be refused: {faults}"
+    if faults:
+        raise Illegal(f"{kind.name} {made.meta.name} would be refused: {faults}")
     return made
 
 

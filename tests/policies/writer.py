@@ -15,11 +15,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
 from itertools import count
 from typing import Any, Final, TypeVar
 
-from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from kuma.core.errors import Violation
@@ -37,26 +35,30 @@ from kuma.core.policies.meshretry import spec as retries
 from tests.policies import values
 
 T = TypeVar("T")
-Draw = Callable[[st.SearchStrategy[Any]], Any]
+Decide = Callable[[int, int], int]
 Document = dict[str, Any]
 
-_MOST_REPAIRS: Final = 60
+_MOST_REPAIRS: Final = 200
+_MANY: Final = 12
+_RARELY: Final = 20
 _TOKEN: Final = re.compile(r"\[(\d+)\]|\[\"([^\"]*)\"\]|([^.\[\]]+)")
 
 
 @dataclass
 class Writer:
     """
-    Someone who knows the schema. A careful one also writes values that make sense; a bold one, values at the edge.
+    Someone who knows the schema. A careful one also writes values that make sense.
 
-    ``draw`` is how decisions are made; ``services`` and ``routes`` are what references may name.
+    ``bold`` is how many values of ten are at the edge of what is accepted; a bold user leaves more fields away, so that
+    one edge is not spoiled by another.
+
+    ``decide`` gives a whole number between two others, both included; ``services`` are what references may name.
     """
 
-    draw: Draw
+    decide: Decide
     careful: bool
-    bold: bool = False
+    bold: int = 0
     services: Sequence[str] = ("backend", "other")
-    routes: Sequence[str] = ("route",)
     _names: count[int] = dataclasses.field(default_factory=count)
 
     def policy(self, policy: Policy) -> Document:
@@ -105,7 +107,7 @@ class Writer:
         parts = [part for part in getattr(annotation, "__args__", ()) if part not in (type(None), ...)]
         match getattr(annotation, "__origin__", None):
             case builtins.tuple:
-                return [self.value(parts[0], most, where) for _ in range(self.a(most, least=int(self.careful)))]
+                return [self.value(parts[0], 2, where) for _ in range(self._length(most))]
             case builtins.dict:
                 return {self.text(): self.text() for _ in range(self.a(2))}
         if parts:
@@ -125,7 +127,7 @@ class Writer:
     def of(self, choice: values.Choice) -> Any:
         """One of the usual values; of a bold user, often one of those at the edge."""
         usual, edge = choice
-        if edge and self.bold and self.a(4) == 0:
+        if edge and self.a(9) < self.bold:
             return self.pick(*edge)
         return self.pick(*usual)
 
@@ -139,12 +141,11 @@ class Writer:
 
     def a(self, most: int, *, least: int = 0) -> int:
         """A whole number."""
-        drawn: int = self.draw(_between(least, most))
-        return drawn
+        return self.decide(least, most)
 
     def coin(self, of_ten: int | None = None) -> bool:
         """Whether something is written: by a careful user mostly, by another in half of the cases."""
-        usual = 5 if not self.careful else 7 if self.bold else 9
+        usual = 9 - self.bold if self.careful else 5
         return self.a(9) < (usual if of_ten is None else of_ten)
 
     def pick(self, *choice: T) -> T:
@@ -156,8 +157,12 @@ class Writer:
         return {name: value for name, value in written.items() if self.coin()}
 
     def _longest(self, field: Any) -> int:
-        """How many items are written into a list; two, if the schema lets them."""
-        return min([3 if self.bold else 2, *(one.max_length for one in field.metadata if hasattr(one, "max_length"))])
+        """How many items are written into a list at most: two, as many as the schema lets, or in a while very many."""
+        usual = _MANY if self.bold and self.a(_RARELY) == 0 else 2
+        return min([usual, *(one.max_length for one in field.metadata if hasattr(one, "max_length"))])
+
+    def _length(self, most: int) -> int:
+        return most if most > 2 else self.a(most, least=int(self.careful))
 
     def _of_requests(self, default: Document) -> Document:
         """What a conf says of requests; only that can depend on the client."""
@@ -173,15 +178,21 @@ class Writer:
 
 
 def legal(policy: Policy, written: Document) -> Document | None:
-    """A document without the parts that a validator has something against; None when hardly anything stays."""
-    repaired = deepcopy(written)
+    """A spec without the parts that a validator has something against; None when hardly anything stays."""
+    repaired = repair({"spec": written}, lambda document: faults_of(policy, document["spec"]))
+    return repaired["spec"] if repaired is not None and repaired["spec"].keys() - {"targetRef"} else None
+
+
+def repair(document: Document, faults: Callable[[Document], list[Violation]]) -> Document | None:
+    """A document without the parts that somebody has something against; None when nothing stays."""
+    repaired = deepcopy(document)
     for _ in range(_MOST_REPAIRS):
-        faults = faults_of(policy, repaired)
-        if not faults:
-            return repaired if repaired.keys() - {"targetRef"} else None
-        for fault in faults[:1]:
-            if not _cut(repaired, fault.field):
-                return None
+        found = faults(repaired)
+        if not found:
+            return repaired
+        _cut(repaired, found[0].field)
+        if not repaired:
+            return None
     return None
 
 
@@ -194,34 +205,29 @@ def faults_of(policy: Policy, written: Document) -> list[Violation]:
     return list(policy.validate(spec))
 
 
-def _cut(written: Document, path: str) -> bool:
+def _cut(document: Document, path: str) -> None:
     """
-    Take out what a path leads to, or what is nearest to it; False when that would be everything.
+    Take out what a path leads to, or what is nearest to it.
 
     Some of Kuma's paths have parts that a document has not, and call ``rules`` ``from``.
     """
-    if "from" not in written:
+    if "from" not in document.get("spec", {"from": None}):
         path = path.replace("spec.from", "spec.rules")
     owner: Any = None
     key: Any = None
-    here: Any = written
-    for token in list(_tokens(path))[1:]:
+    here: Any = document
+    for token in _tokens(path):
         if (isinstance(here, dict) and token in here) or (isinstance(here, list) and token in range(len(here))):
             owner, key, here = here, token, here[token]
     if owner is None:
-        return False
-    del owner[key]
-    return True
+        document.clear()
+    else:
+        del owner[key]
 
 
 def _tokens(path: str) -> Iterator[str | int]:
     for number, quoted, name in _TOKEN.findall(path):
         yield int(number) if number else quoted or name
-
-
-@cache
-def _between(least: int, most: int) -> st.SearchStrategy[int]:
-    return st.integers(least, most)
 
 
 def _fields_of_default(model: type[BaseModel]) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
@@ -29,6 +30,10 @@ from kuma.core.units import one_spelling
 
 BACKEND_KINDS: Final = ("MeshExternalService", "MeshMultiZoneService", "MeshService")
 
+_NAMES_OF_THE_PROXY: Final = re.compile(
+    r"(localhost|kuma|meshaccesslog):.*|ads_cluster|system_ads|(system_)?access_log_sink"
+)
+"""Names of Envoy clusters of its own: an outbound to a service of such a name would lead there, or be refused."""
 _PROTOCOL_HINT: Final = "Allowed values: grpc, http, http2, kafka, tcp"
 
 
@@ -136,6 +141,12 @@ def _outbound(outbound: Outbound, field: str) -> Iterator[Violation]:
     if not outbound.service and SERVICE_TAG not in outbound.tags:
         yield Violation(f"{field}.tags", f'mandatory tag "{SERVICE_TAG}" is missing')
     yield from _rules.tags(f"{field}.tags", outbound.tags)
+    if outbound.service:
+        wrong = _rules.tags(field, {SERVICE_TAG: outbound.service})
+        yield from (Violation(f"{field}.service", fault.reason) for fault in wrong)
+    service = outbound.tags.get(SERVICE_TAG) or outbound.service
+    if _NAMES_OF_THE_PROXY.fullmatch(service):
+        yield Violation(field, f'"{service}" is a name in the proxy\'s own configuration, a service cannot have it')
 
 
 def _backend_kind(field: str, kind: str) -> Iterator[Violation]:

@@ -16,6 +16,7 @@ from kuma.envoy_api.envoy.config.core.v3.base_pb2 import HeaderValueOption
 from kuma.envoy_api.envoy.extensions.health_check.event_sinks.file.v3.file_pb2 import HealthCheckEventFileSink
 from kuma.envoy_api.envoy.type.v3.http_pb2 import HTTP1, HTTP2
 from tests.policies.writer import Writer
+from tests.unit.core.policies.test_policies import deciding
 
 TCP = {"send": "ping", "receive": ["po", "ng"]}
 HTTP = {
@@ -172,7 +173,7 @@ def test_each_destination_of_an_outbound_is_probed_by_its_own_conf(drafts):
 @given(data=st.data(), protocol=st.sampled_from(["tcp", "kafka", "http", "http2", "grpc"]))
 def test_a_valid_policy_can_always_be_applied(drafts, data, protocol):
     """What was accepted never fails later, when a proxy's configuration is made from it."""
-    written = Writer(data.draw, careful=True).policy(POLICY)
+    written = Writer(deciding(data), careful=True).policy(POLICY)
     for item in written.get("to", ()):
         if "default" in item:
             item["default"] |= {"eventLogPath": "/var/log/probes.log"}

@@ -11,7 +11,7 @@ from kuma.core.policies.meshhealthcheck import POLICY
 from kuma.core.policies.meshhealthcheck.spec import MeshHealthCheck
 from kuma.core.policies.meshhealthcheck.validate import validate, warnings
 from tests.policies.writer import Writer
-from tests.unit.core.policies.test_policies import documents
+from tests.unit.core.policies.test_policies import deciding, documents
 
 CONF = "spec.to[0].default"
 OK = {"tcp": {}}
@@ -123,7 +123,9 @@ def test_the_writer_is_told_what_is_deprecated_or_without_effect():
 @given(data=st.data(), careful=st.booleans())
 def test_nothing_a_user_sends_makes_the_policy_fail(data, careful):
     """Arbitrary JSON is parsed or refused with its faults; validating, warning and printing never raise."""
-    document = data.draw(documents(POLICY)) if data.draw(st.booleans()) else Writer(data.draw, careful).policy(POLICY)
+    document = (
+        data.draw(documents(POLICY)) if data.draw(st.booleans()) else Writer(deciding(data), careful).policy(POLICY)
+    )
     try:
         spec = _parsed(document)
     except ValidationError as error:

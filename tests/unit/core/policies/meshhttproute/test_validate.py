@@ -11,7 +11,7 @@ from kuma.core.policies.meshhttproute import POLICY
 from kuma.core.policies.meshhttproute.spec import MeshHTTPRoute
 from kuma.core.policies.meshhttproute.validate import validate, warnings
 from tests.policies.writer import Writer
-from tests.unit.core.policies.test_policies import documents
+from tests.unit.core.policies.test_policies import deciding, documents
 
 RULE = "spec.to[0].rules[0]"
 FILTER = f"{RULE}.default.filters[0]"
@@ -361,7 +361,9 @@ def test_the_writer_is_told_of_rules_that_no_request_reaches():
 @given(data=st.data(), careful=st.booleans())
 def test_nothing_a_user_sends_makes_the_policy_fail(data, careful):
     """Arbitrary JSON is parsed or refused with its faults; validating, warning and printing never raise."""
-    document = data.draw(documents(POLICY)) if data.draw(st.booleans()) else Writer(data.draw, careful).policy(POLICY)
+    document = (
+        data.draw(documents(POLICY)) if data.draw(st.booleans()) else Writer(deciding(data), careful).policy(POLICY)
+    )
     try:
         spec = _parsed(document)
     except ValidationError as error:

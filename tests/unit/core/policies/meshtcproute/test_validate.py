@@ -12,7 +12,7 @@ from kuma.core.policies.meshtcproute import POLICY
 from kuma.core.policies.meshtcproute.spec import Conf, MeshTCPRoute
 from kuma.core.policies.meshtcproute.validate import validate, warnings
 from tests.policies.writer import Writer
-from tests.unit.core.policies.test_policies import documents
+from tests.unit.core.policies.test_policies import deciding, documents
 
 WEB = {"kind": "MeshService", "name": "web"}
 BACKENDS = "spec.to[0].rules[0].default.backendRefs"
@@ -97,7 +97,9 @@ def test_the_strongest_policy_says_where_connections_go():
 @given(data=st.data(), careful=st.booleans())
 def test_nothing_a_user_sends_makes_the_policy_fail(data, careful):
     """Arbitrary JSON is parsed or refused with its faults; validating, warning and printing never raise."""
-    document = data.draw(documents(POLICY)) if data.draw(st.booleans()) else Writer(data.draw, careful).policy(POLICY)
+    document = (
+        data.draw(documents(POLICY)) if data.draw(st.booleans()) else Writer(deciding(data), careful).policy(POLICY)
+    )
     try:
         spec = _parsed(document)
     except ValidationError as error:

@@ -92,6 +92,7 @@ GOOD = [
     inbound(tags={"kuma.io/service": "db", "kuma.io/protocol": "mysql"}),
     inbound(serviceAddress="10.0.0.1", address="10.0.0.1", servicePort=8080),
     outbound(backendRef={"kind": "MeshExternalService", "labels": {"a": "b"}}),
+    outbound(service="ads"),
 ]
 
 
@@ -218,6 +219,28 @@ def refs(**ref):
         (
             outbound(),
             [("networking.outbound[0].tags", 'mandatory tag "kuma.io/service" is missing')],
+        ),
+        (
+            outbound(service="a b"),
+            [
+                (
+                    "networking.outbound[0].service",
+                    "tag value must consist of alphanumeric characters, dots, dashes and underscores",
+                )
+            ],
+        ),
+        *(
+            (
+                outbound(**named),
+                [
+                    (
+                        "networking.outbound[0]",
+                        f'"{name}" is a name in the proxy\'s own configuration, a service cannot have it',
+                    )
+                ],
+            )
+            for name in ("localhost:80", "kuma:envoy:admin", "ads_cluster", "access_log_sink", "system_ads")
+            for named in ({"service": name}, {"tags": {"kuma.io/service": name}})
         ),
         (
             outbound(tags={"kuma.io/service": "x"}, backendRef={"kind": "MeshService", "name": "x", "port": 1}),
