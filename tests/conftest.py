@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 # The machine's speed must not decide whether a property holds: no deadline per example.
 settings.register_profile("dev", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("gate", settings.get_profile("dev"), max_examples=15)
-settings.register_profile("ci", settings.get_profile("dev"), max_examples=200, derandomize=True, print_blob=True)
+settings.register_profile("ci", settings.get_profile("dev"), max_examples=60, derandomize=True, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 # looptime asks the policy for a loop in every synchronous test; on Python 3.11 that leaves one open behind each.
