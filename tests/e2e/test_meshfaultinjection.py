@@ -100,12 +100,12 @@ def test_sources_are_told_apart_by_their_tags(trial):
 
 
 def test_clients_are_told_apart_by_their_identity(trial):
-    """By the certificate, in mutual TLS; the first rule that holds decides."""
+    """By the certificate, in mutual TLS; faults for some come before those for everybody."""
     trial.faults(
         "rules: [{matches: [{spiffeID: {type: Prefix, value: 'spiffe://trial/ba'}}], "
         "default: {http: [{abort: {httpStatus: 418, percentage: 100}}]}}, "
         "{default: {http: [{abort: {httpStatus: 451, percentage: 100}}]}}]"
     )
 
-    wait_until(lambda: trial.statuses(trial.batch) == {418}, "the first rule holds for one caller")
-    wait_until(lambda: trial.statuses(trial.web) == {451}, "the second for the other")
+    wait_until(lambda: trial.statuses(trial.batch) == {418}, "the rule for some holds for one caller")
+    wait_until(lambda: trial.statuses(trial.web) == {451}, "the other meets only the rule for all")

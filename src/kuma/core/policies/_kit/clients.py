@@ -6,10 +6,11 @@ that holds decides; what its rule leaves open is taken from the next rule that h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from kuma.core.model.resource import Key
 from kuma.core.model.spec import Spec
 from kuma.core.policies._kit.merge import merge
 from kuma.core.policies._kit.rules import InboundRule, Merged
@@ -57,10 +58,20 @@ def cases(conf: type[C], rules: Sequence[InboundRule[C]]) -> tuple[Case[C], ...]
     return tuple(found.values())
 
 
-def specificity(match: Match) -> tuple[int, int]:
-    """Sort key: an exact SPIFFE id before a prefix before none, then a server name before none."""
-    spiffe = 2 if match.spiffe_id is None else 0 if match.spiffe_id.type == "Exact" else 1
-    return spiffe, 1 if match.sni is None else 0
+def specificity(match: Match) -> tuple[int, int, int]:
+    """Sort key: an exact SPIFFE id, a prefix, none; then a server name, none; then the longer of two prefixes."""
+    sni = 1 if match.sni is None else 0
+    if match.spiffe_id is None:
+        return 2, sni, 0
+    return (0, sni, 0) if match.spiffe_id.type == "Exact" else (1, sni, -len(match.spiffe_id.value))
+
+
+def as_written(rules: Iterable[InboundRule[C]]) -> list[list[InboundRule[C]]]:
+    """The matches of a rule together again, for kinds of which every rule counts that holds: it counts once."""
+    found: dict[tuple[Key, str], list[InboundRule[C]]] = {}
+    for rule in rules:
+        found.setdefault((rule.origin, rule.text), []).append(rule)
+    return list(found.values())
 
 
 def _case(conf: type[C], match: Match | None, ascending: Sequence[InboundRule[Any]]) -> Case[C]:

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
-from kuma.core.model.resource import Key
+from kuma.core.policies._kit.clients import as_written
 from kuma.core.policies._kit.rules import InboundRule, InboundRules, Towards
 from kuma.core.policies.meshaccesslog.spec import Backend, Conf, File, Format, OpenTelemetry, Tcp
 from kuma.core.policies.meshaccesslog.validate import PLACEHOLDER, host_and_port, pairs_of, parsed_body, texts_of
@@ -89,7 +89,7 @@ def outbound(draft: OutboundDraft, rules: Towards[Conf]) -> None:
 def inbound(draft: InboundDraft, rules: InboundRules[Conf]) -> None:
     """Log the traffic to the proxy's own application."""
     place = _place("INBOUND", draft.view.mesh, draft.view.logs, _UNKNOWN, draft.view.service, draft.extra_clusters)
-    written = _as_written(rules.rules)
+    written = as_written(rules.rules)
     for chain in draft.chains:
         for entries in written:
             condition = _holds(entries, chain)
@@ -98,14 +98,6 @@ def inbound(draft: InboundDraft, rules: InboundRules[Conf]) -> None:
     by_name = any(entry.match is not None and entry.match.sni is not None for entry in rules.rules)
     if by_name and any(chain.tls is not None for chain in draft.chains):
         inspect_tls(draft.listener)
-
-
-def _as_written(rules: Iterable[InboundRule[Conf]]) -> list[list[InboundRule[Conf]]]:
-    """The matches of a rule together again: it logs a request once, also when several of them hold."""
-    found: dict[tuple[Key, str], list[InboundRule[Conf]]] = {}
-    for rule in rules:
-        found.setdefault((rule.origin, rule.text), []).append(rule)
-    return list(found.values())
 
 
 def _holds(entries: Sequence[InboundRule[Conf]], chain: ChainDraft) -> str | None:

@@ -1,20 +1,20 @@
 """What Envoy gets from MeshFaultInjection (spec/policies.md §9).
 
 Every fault is a filter of its own, so that they are thrown for independently. Sources of ``from`` entries are told
-apart by the tags that their proxy sends along; clients of ``rules`` by their identity. Whoever the filter is not for
-passes it untouched.
+apart by the tags that their proxy sends along; clients of ``rules`` by their identity, and every rule counts that holds
+for a client. Whoever the filter is not for passes it untouched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
 from google.protobuf.message import Message
 
-from kuma.core.policies._kit.clients import Case, cases
-from kuma.core.policies._kit.rules import InboundRules
+from kuma.core.policies._kit.clients import as_written
+from kuma.core.policies._kit.rules import InboundRule, InboundRules
 from kuma.core.policies.meshfaultinjection.spec import Conf, Fault
 from kuma.core.policies.meshfaultinjection.validate import kilobits_per_second
 from kuma.core.units import parse_decimal
@@ -43,14 +43,15 @@ _MOST_DECIMALS: Final = 4
 
 
 def inbound(draft: InboundDraft, rules: InboundRules[Conf]) -> None:
-    """Put the faults in front of what the application's chains do."""
-    found = cases(Conf, rules.rules)
+    """Put the faults between what other policies decide and the application."""
+    written = as_written(rules.rules)
+    by_name = any(rule.match is not None and rule.match.sni is not None for rule in rules.rules)
     for chain in draft.chains:
-        if chain.http is not None:
-            made = list(_by_identity(chain, found) if rules.rules else _by_tags(rules))
-            chain.http_filters[0:0] = made
-    if any(case.match is not None and case.match.sni is not None for case in found):
-        inspect_tls(draft.listener)
+        if chain.http is None:
+            continue
+        chain.http_filters.extend(_by_identity(chain, written) if rules.rules else _by_tags(rules))
+        if by_name and chain.tls is not None:
+            inspect_tls(draft.listener)
 
 
 def _by_tags(rules: InboundRules[Conf]) -> Iterator[HttpFilter]:
@@ -61,34 +62,24 @@ def _by_tags(rules: InboundRules[Conf]) -> Iterator[HttpFilter]:
             yield HttpFilter(name=FAULT, typed_config=as_any(fault))
 
 
-def _by_identity(chain: ChainDraft, found: Sequence[Case[Conf]]) -> Iterator[HttpFilter]:
-    """The first case that holds for a client decides, so a filter is skipped where an earlier case holds."""
-    earlier: list[Predicate] = []
-    for case in found:
-        own = predicate(case.match) if case.match is not None else None
-        if chain.tls is not None or own is None:  # a peer without a certificate has no identity
-            unless = [*earlier, *([] if own is None else [_not(own)])]
-            for fault in _faults(case.merged.conf):
-                yield HttpFilter(name=case.kri, typed_config=as_any(_skipped(fault, unless)))
-            if own is not None:
-                earlier.append(own)
+def _by_identity(chain: ChainDraft, written: Iterable[Sequence[InboundRule[Conf]]]) -> Iterator[HttpFilter]:
+    for entries in written:
+        clients = [predicate(entry.match) if entry.match is not None else None for entry in entries]
+        known = [one for one in clients if one is not None]
+        for_all = len(known) < len(clients)
+        if for_all or chain.tls is not None:  # a peer without a certificate has no identity
+            for fault in _faults(entries[0].conf):
+                config = fault if for_all else _only_for(known, fault)
+                yield HttpFilter(name=entries[0].kri, typed_config=as_any(config))
 
 
-def _skipped(fault: HTTPFault, unless: Sequence[Predicate]) -> Message:
-    if not unless:
-        return fault
+def _only_for(clients: Sequence[Predicate], fault: HTTPFault) -> Message:
     wrapped = ExtensionWithMatcher(extension_config=TypedExtensionConfig(name=FAULT, typed_config=as_any(fault)))
     entry = wrapped.xds_matcher.matcher_list.matchers.add()
-    entry.predicate.CopyFrom(either(unless))
+    entry.predicate.not_matcher.CopyFrom(either(clients))
     entry.on_match.action.name = _SKIP
     entry.on_match.action.typed_config.Pack(SkipFilter())
     return wrapped
-
-
-def _not(predicate: Predicate) -> Predicate:
-    negated = Predicate()
-    negated.not_matcher.CopyFrom(predicate)
-    return negated
 
 
 def _faults(conf: Conf) -> Iterator[HTTPFault]:

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kuma.core.model.resource import Key
-from kuma.core.policies._kit.clients import by_client, cases
+from kuma.core.policies._kit.clients import as_written, by_client, cases
 from kuma.core.policies._kit.rules import InboundRule
 from kuma.core.policies._kit.spec import Match
 from kuma.core.policies.meshtimeout.spec import Conf
@@ -27,6 +27,28 @@ def test_the_most_specific_match_is_tried_first():
     order = [match for match, _ in by_client([_rule(match) for match in (named, ALL_OF_D, both, WEB)])]
 
     assert order == [WEB, both, ALL_OF_D, named]
+
+
+def test_a_longer_prefix_is_tried_before_a_shorter_one():
+    """In whatever order they were written, and whichever policy they stand in; the shorter one fills the gaps."""
+    team = _match(prefix="spiffe://d/team-a")
+    wide, narrow = _rule(ALL_OF_D, "high", idleTimeout="1s", connectionTimeout="1s"), _rule(team, idleTimeout="2s")
+
+    for rules in ([narrow, wide], [wide, narrow]):
+        first, second = cases(Conf, rules)
+        assert (first.match, second.match) == (team, ALL_OF_D)
+        assert first.merged.conf.to_json() == {"idleTimeout": "2s", "connectionTimeout": "1s"}
+
+
+def test_the_matches_of_a_rule_are_together_as_written():
+    """And those of different rules, or of different policies, are not."""
+
+    def rule(match, text, name):
+        return InboundRule(match, Conf(), Key("MeshTimeout", "default", name), f"kri_{name}", text)
+
+    rules = [rule(WEB, "a", "p"), rule(WEB, "b", "p"), rule(WEB, "a", "q"), rule(ALL_OF_D, "a", "p")]
+
+    assert as_written(rules) == [[rules[0], rules[3]], [rules[1]], [rules[2]]]
 
 
 def test_gaps_are_filled_from_what_also_holds_for_the_client():

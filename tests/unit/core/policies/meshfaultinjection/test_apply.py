@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,9 @@ from kuma.core.xds.source_tags import HEADER, header_value
 from kuma.core.xds.view import TlsMode
 from kuma.envoy_api.envoy.extensions.common.matching.v3.extension_matcher_pb2 import ExtensionWithMatcher
 from kuma.envoy_api.envoy.extensions.filters.http.fault.v3.fault_pb2 import HTTPFault
+from kuma.envoy_api.envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2 import (
+    HttpFilter,
+)
 from kuma.envoy_api.envoy.type.v3.percent_pb2 import FractionalPercent
 from tests.unit.core.policies.traffic import application, get
 
@@ -45,7 +49,7 @@ def _subset(conf, *tags):
 
 
 def _rule(conf, match=None, kri=KRI):
-    return InboundRule(None if match is None else Match.model_validate(match), _conf(conf), KEY, kri)
+    return InboundRule(None if match is None else Match.model_validate(match), _conf(conf), KEY, kri, json.dumps(conf))
 
 
 def _spiffe(value, kind="Exact"):
@@ -59,11 +63,13 @@ def _fault(one):
 
 
 def test_every_fault_is_a_filter_with_all_its_knobs(drafts):
-    """One filter for each entry, in the order written, in front of what was there."""
+    """One filter for each entry, in the order written, behind what was there."""
     draft = drafts.inbound("http")
+    draft.chains[0].http_filters.append(HttpFilter(name="before"))
     inbound(draft, InboundRules(subsets=(_subset(ALL),)))
 
-    first, second = draft.chains[0].http_filters
+    before, first, second = draft.chains[0].http_filters
+    assert before.name == "before"
     fault = _fault(first)
     assert (first.name, second.name) == (FAULT, FAULT)
     assert fault.abort.http_status == 503
@@ -154,11 +160,37 @@ def test_rules_by_identity_are_skipped_for_others(drafts):
 
     plain, secured = draft.chains
     special, other = secured.http_filters
-    assert [one.name for one in plain.http_filters] == [KRI]
-    assert _fault(plain.http_filters[0]).abort.http_status == 500
+    assert plain.http_filters == [other]
+    assert _fault(other).abort.http_status == 500
     assert (special.name, other.name) == ("kri_mfi_special", KRI)
-    for one in (special, other):
-        assert one.typed_config.Is(ExtensionWithMatcher.DESCRIPTOR)
+    assert special.typed_config.Is(ExtensionWithMatcher.DESCRIPTOR)
+
+
+def test_the_matches_of_a_rule_are_one_condition(drafts):
+    """A client that several of them hold for is not hit more often; one that holds for all makes it a rule for all."""
+    web, all_of_them = _spiffe("spiffe://default/web"), _spiffe("spiffe://default", "Prefix")
+    draft, for_all = (drafts.inbound("http", TlsMode.STRICT) for _ in range(2))
+    inbound(draft, InboundRules((_rule(_abort(501), web), _rule(_abort(501), all_of_them))))
+    inbound(for_all, InboundRules((_rule(_abort(501), web), _rule(_abort(501), {}))))
+
+    [one] = draft.chains[0].http_filters
+    wrapped = ExtensionWithMatcher()
+    assert one.typed_config.Unpack(wrapped)
+    [matcher] = wrapped.xds_matcher.matcher_list.matchers
+    assert len(matcher.predicate.not_matcher.or_matcher.predicate) == 2
+    assert _fault(for_all.chains[0].http_filters[0]).abort.http_status == 501
+
+
+def test_server_names_are_looked_at_where_a_rule_asks_for_them(drafts):
+    """Only where there is TLS, and requests that could fail."""
+    named = InboundRules((_rule(_abort(501), {"sni": {"type": "Exact", "value": "backend.mesh"}}),))
+    looked = {}
+    for protocol, mode in (("http", TlsMode.STRICT), ("http", TlsMode.OFF), ("tcp", TlsMode.STRICT)):
+        draft = drafts.inbound(protocol, mode)
+        inbound(draft, named)
+        looked[protocol, mode] = bool(draft.listener.listener_filters)
+
+    assert looked == {("http", TlsMode.STRICT): True, ("http", TlsMode.OFF): False, ("tcp", TlsMode.STRICT): False}
 
 
 def test_envoy_accepts_every_knob(drafts, envoy):
@@ -193,9 +225,9 @@ def test_the_source_tags_decide_who_meets_a_fault(drafts, envoy):
 
 
 def test_the_identity_decides_who_meets_a_fault(drafts, envoy, authority):
-    """The most specific rule holds alone; an empty one of high rank frees a client from the fault of all others."""
+    """Every rule that holds for a client counts, the most specific first; a client is known by any of its services."""
     rules = (
-        _rule({"http": []}, _spiffe("spiffe://default/web")),
+        _rule({"http": [{"delay": {"value": "300ms", "percentage": 100}}]}, _spiffe("spiffe://default/web")),
         _rule(_abort(501), _spiffe("spiffe://default/ap", "Prefix")),
         _rule(_abort(418)),
     )
@@ -203,12 +235,13 @@ def test_the_identity_decides_who_meets_a_fault(drafts, envoy, authority):
         draft = drafts.inbound("http", TlsMode.STRICT, workload_port=port)
         inbound(draft, InboundRules(rules))
         with envoy.running(draft):
-            answers = [
-                get(draft.view.port, authority=authority, uris=uris).status
-                for uris in (WEB, API, ("spiffe://default/other",), ("spiffe://default/x", *WEB))
-            ]
+            answers = []
+            for uris in (WEB, API, ("spiffe://default/other",), ("spiffe://default/x", *WEB)):
+                begun = time.monotonic()
+                status = get(draft.view.port, authority=authority, uris=uris).status
+                answers.append((status, time.monotonic() - begun >= 0.3))
 
-    assert answers == [200, 501, 418, 200]
+    assert answers == [(418, True), (501, False), (418, False), (418, True)]
 
 
 PERCENTAGES = st.integers(0, 100) | st.decimals(0, 100, places=6).map(str)
