@@ -174,6 +174,7 @@ def test_envoy_accepts_what_the_messages_say(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_generating_again_is_free(tmp_path):
     """An install that finds the API of the same Envoy in place leaves it alone."""
     output = tmp_path / "kuma" / "envoy_api"
@@ -262,6 +263,7 @@ def test_only_imports_of_generated_packages_are_rewritten():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_the_script_works_on_its_own(tmp_path):
     """A developer can generate by hand and is told what happened."""
     output = tmp_path / "envoy_api"

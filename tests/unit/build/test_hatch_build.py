@@ -12,6 +12,7 @@ _ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_wheel_carries_the_programs_and_the_envoy_api(tmp_path):
     """A wheel built from a checkout without generated code has the messages and starts all three programs."""
     checkout = tmp_path / "checkout"

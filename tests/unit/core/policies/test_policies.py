@@ -120,6 +120,8 @@ def test_lists_nobody_wrote_are_not_printed(policy):
     assert policy.spec.model_validate_json("{}").to_json() == {}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.kind)
 @given(data=st.data())
 def test_a_valid_policy_can_always_be_applied(policy, drafts, data):
