@@ -17,8 +17,9 @@ PAGE = ROOT / "docs" / "security.md"
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
     """A shell for the walk-through, alone on its network."""
-    if shutil.which("jq") is None:
-        pytest.skip("jq is not installed (see packages.txt)")
+    for program in ("jq", "openssl"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed (see packages.txt)")
     prefix = alone()
     if not prefix:
         pytest.skip("no network namespace can be made here, and the default ports may be in use")
