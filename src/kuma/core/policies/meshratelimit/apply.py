@@ -1,7 +1,8 @@
 """What Envoy gets from MeshRateLimit (spec/policies.md §8).
 
-Each Envoy keeps its own count. Requests are counted per route: the filter of the connection manager has no limit of
-its own, so a route without one is free. Clients that a rule names get routes, and with them limits, of their own.
+Each Envoy keeps its own count. Connections are counted on every inbound, requests where it speaks HTTP. Requests are
+counted per route: the filter of the connection manager has no limit of its own, so a route without one is free.
+Clients that a rule names get routes, and with them limits, of their own.
 """
 
 from __future__ import annotations
@@ -44,11 +45,10 @@ def inbound(draft: InboundDraft, rules: InboundRules[Conf]) -> None:
     """Limit the traffic to the proxy's own application."""
     found = cases(Conf, rules.rules)
     for chain in draft.chains:
+        _limit_connections(chain, found)
         if chain.http is not None:
             # Only a peer with a certificate has an identity to match.
             _limit_requests(draft, chain, found if chain.tls is not None else found[-1:])
-        elif chain.tcp is not None:
-            _limit_connections(chain, found)
 
 
 def _limit_requests(draft: InboundDraft, chain: ChainDraft, found: Sequence[Case[Conf]]) -> None:
