@@ -113,6 +113,9 @@ def api_context(api: ApiServer) -> ssl.SSLContext:
     """
     context = server_context(api.https)
     files = client_ca_files(api)
+    for path in _in_folder(api):
+        if path not in files:
+            log.info("skipped, a CA certificate ends in .pem or .crt", file=str(path))
     if not files:
         if api.https.require_client_cert:
             raise ConfigInvalid(
@@ -147,15 +150,14 @@ def client_ca_files(api: ApiServer) -> tuple[Path, ...]:
         ConfigInvalid: the folder of ``auth.clientCertsDir`` cannot be read.
     """
     named = (Path(api.https.tls_ca_file),) if api.https.tls_ca_file else ()
+    return (*named, *(path for path in _in_folder(api) if path.suffix in _CERTIFICATE_SUFFIXES))
+
+
+def _in_folder(api: ApiServer) -> list[Path]:
     if not api.auth.client_certs_dir:
-        return named
+        return []
     folder = Path(api.auth.client_certs_dir)
     try:
-        found = sorted(path for path in folder.iterdir() if path.is_file())
+        return sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as error:
         raise ConfigInvalid(f"apiServer.auth.clientCertsDir: cannot read {folder}: {error.strerror}") from error
-    taken = tuple(path for path in found if path.suffix in _CERTIFICATE_SUFFIXES)
-    for path in found:
-        if path not in taken:
-            log.debug("skipped, a CA certificate ends in .pem or .crt", file=str(path))
-    return (*named, *taken)

@@ -1,8 +1,10 @@
 import socket
 import ssl
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+import structlog
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -11,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kuma.core.errors import ConfigInvalid
 from kuma.cp.config.sections.api_server import ApiServer
-from kuma.cp.server.sockets import api_context, check_port, server_context
+from kuma.cp.server.sockets import api_context, check_port, client_ca_files, server_context
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,25 @@ def test_where_certificates_make_administrators_they_are_asked_for(settings, aut
 
     assert shown_after_handshake(context, authority, certificate=authority.issue_cert("admin@example.test"))
     assert not shown_after_handshake(context, authority, certificate=None)
+
+
+def test_other_files_in_the_folder_are_told_once(settings):
+    """Somebody may have forgotten how to name them; looking at the folder again tells nothing more."""
+    with structlog.testing.capture_logs() as logs:
+        api_context(settings(folder=True))
+        client_ca_files(settings(folder=True))
+
+    assert [Path(line["file"]).name for line in logs if line["event"].startswith("skipped")] == ["README"]
+
+
+def test_administrators_by_certificate_without_a_ca_are_warned_of(settings):
+    """The start goes on: on this host an administrator may still get in otherwise."""
+    with structlog.testing.capture_logs() as logs:
+        api_context(settings(authn="adminClientCerts"))
+
+    assert [line["log_level"] for line in logs if "no certificate makes an administrator" in line["event"]] == [
+        "warning"
+    ]
 
 
 def test_nobody_is_asked_for_a_certificate_by_default(settings, authority):

@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 from granian.constants import SSLProtocols
 
+from kuma.core.errors import ConfigInvalid
 from kuma.cp.certificates.server import ServerTls
 from kuma.cp.config import tls_rules
 from kuma.cp.config.sections.dp_server import DpServer
@@ -83,7 +84,10 @@ class DataplaneServer:
         """
         with _listening(self._address, self._settings.port) as self._socket:
             async with asyncio.TaskGroup() as self._group:
-                self._listener = await self._listen(self._certificate)
+                try:
+                    self._listener = await self._listen(self._certificate)
+                except ConfigInvalid as error:
+                    raise ConfigInvalid(f"the data plane server: {error}") from error
                 self._started.set()
                 await asyncio.Event().wait()
 
