@@ -22,6 +22,7 @@ from kuma.core.policies import BY_KIND, POLICIES
 from kuma.core.policies._kit.contract import Policy
 from kuma.core.snapshot.mesh import Changes, MeshSettings, MeshSnapshot
 from kuma.core.snapshot.plan import Planner, Traits
+from kuma.core.units import one_spelling
 from kuma.core.xds.generate import Generator
 from kuma.core.xds.resources import Desired
 from tests.policies.golden import MESSAGES, WORKDIR, changes_of, resource_of, traits_of
@@ -96,6 +97,21 @@ class LegalSet:
         """The set as a golden case."""
         header = {"proxy": proxy, **{name: value for name, value in self.header.items() if value not in ((), [])}}
         return yaml.safe_dump_all([header, *self.documents], sort_keys=False, width=120)
+
+
+def turned(one: LegalSet) -> LegalSet:
+    """The same set with the outbounds of proxies in the opposite order, where no two listen on one address."""
+    return replace(one, documents=tuple(map(_turned, one.documents)))
+
+
+def _turned(document: Document) -> Document:
+    outbounds = document.get("networking", {}).get("outbound", [])
+    places = {(one_spelling(one.get("address", "127.0.0.1")), one["port"]) for one in outbounds}
+    if len(places) < len(outbounds):
+        return document
+    return (
+        {**document, "networking": {**document["networking"], "outbound": outbounds[::-1]}} if outbounds else document
+    )
 
 
 def content(desired: Desired) -> dict[tuple[str, str], bytes]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from kuma.core.policies import BY_KIND, POLICIES
@@ -22,7 +23,7 @@ from kuma.core.xds.draft import ClusterDraft
 from kuma.core.xds.inbound import draft_inbound
 from kuma.core.xds.names import CLUSTER, LISTENER
 from kuma.core.xds.outbound import draft_outbound
-from kuma.core.xds.pack import packed_cluster, packed_inbound, packed_outbound
+from kuma.core.xds.pack import cluster_resource, packed_cluster, packed_inbound, packed_outbound
 from kuma.core.xds.resources import Layer, XdsResource
 from kuma.core.xds.view import InboundView, OutboundRules, OutboundsView, OutboundView, Patches, ProxyView
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
@@ -34,6 +35,15 @@ _NO_RULES: Final[InboundRules[Any]] = InboundRules()
 _NO_CONFS: Final[Towards[Any]] = Towards({})
 
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class _Outbound:
+    """What one outbound becomes; ``routed``: rules for single requests decide where they go."""
+
+    listener: XdsResource
+    clusters: tuple[XdsResource, ...]
+    routed: bool
 
 
 class Memory:
@@ -79,12 +89,14 @@ class Generator:
         Raises:
             MeshError: a patch cannot be done.
         """
-        made = (
-            (OUTBOUND, resource)
+        made = [
+            self._outbounds.recall((outbound, rules), lambda o=outbound, r=rules: self._outbound(o, r))  # type: ignore[misc]
             for outbound, rules in view.outbounds
-            for resource in self._outbounds.recall((outbound, rules), lambda o=outbound, r=rules: self._outbound(o, r))  # type: ignore[misc]
-        )
-        return Layer.of(_patched(made, view.patches, takes_additions=False))
+        ]
+        # A cluster that several lead to is that of one with routes: connections as such do not care how it speaks HTTP.
+        clusters = (cluster for one in sorted(made, key=lambda one: one.routed) for cluster in one.clusters)
+        resources = ((OUTBOUND, one) for one in (*(one.listener for one in made), *clusters))
+        return Layer.of(_patched(resources, view.patches, takes_additions=False))
 
     def _own(self, view: ProxyView) -> Iterator[tuple[str, XdsResource]]:
         if view.admin is not None:
@@ -105,7 +117,7 @@ class Generator:
         _apply_everywhere(draft.local)
         return packed_inbound(draft)
 
-    def _outbound(self, view: OutboundView, rules: OutboundRules) -> tuple[XdsResource, ...]:
+    def _outbound(self, view: OutboundView, rules: OutboundRules) -> _Outbound:
         draft = draft_outbound(view, self._internal_cidrs)
         confs = dict(rules.towards)
         for policy in POLICIES:
@@ -113,7 +125,8 @@ class Generator:
                 policy.outbound(draft, confs.get(policy.kind, _NO_CONFS))
         for cluster in draft.clusters:
             _apply_everywhere(cluster)
-        return packed_outbound(draft)
+        listener, *clusters = packed_outbound(draft)
+        return _Outbound(listener, tuple(clusters), draft.routed)
 
 
 def _apply_everywhere(cluster: ClusterDraft) -> None:
@@ -146,6 +159,7 @@ def _patched(
         patch = BY_KIND[kind].patch
         if patch is not None:
             resources = patch(merged.conf, resources)
-    for url, some in ((CLUSTER, resources.clusters), (LISTENER, resources.listeners)):
-        for one in some:
-            yield known.get(id(one.message)) or XdsResource.of(url, one.message.name, one.message)
+    for cluster in resources.clusters:
+        yield known.get(id(cluster.message)) or cluster_resource(cluster.message)
+    for listener in resources.listeners:
+        yield known.get(id(listener.message)) or XdsResource.of(LISTENER, listener.message.name, listener.message)

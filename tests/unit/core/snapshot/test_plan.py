@@ -180,6 +180,19 @@ def test_where_the_application_is_reached_the_admin_interface_is_not(inbounds, o
     )
 
 
+def test_the_order_of_outbounds_does_not_matter():
+    """A service of unknown protocol is spoken to in the caller's HTTP wherever a route leads to it."""
+    rule = {"matches": [{"method": "GET"}], "default": {"backendRefs": [{"kind": "MeshService", "name": "db"}]}}
+    route = policy("MeshHTTPRoute", "r", to=[{"targetRef": {"kind": "MeshService", "name": "web"}, "rules": [rule]}])
+
+    one, other = (
+        shown(plan(snapshot(dataplane("one", [], outbounds), policies=[route]), "one").outbounds)
+        for outbounds in (OUTBOUNDS, OUTBOUNDS[::-1])
+    )
+
+    assert one == other
+
+
 def test_the_reserved_port_gets_no_listener():
     """49151 means "no service"."""
     mesh = snapshot(dataplane("one", [inbound("api", 49151), inbound("api", 8080)]))
