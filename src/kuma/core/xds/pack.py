@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from kuma.core.xds import names
 from kuma.core.xds.draft import ChainDraft, ClusterDraft, InboundDraft, OutboundDraft
 from kuma.core.xds.resources import XdsResource
+from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from kuma.envoy_api.envoy.config.core.v3.base_pb2 import TransportSocket
 from kuma.envoy_api.envoy.config.listener.v3.listener_components_pb2 import Filter, FilterChain
 from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener
@@ -36,13 +37,19 @@ def tls_socket(context: Message) -> TransportSocket:
     return TransportSocket(name=names.TLS_TRANSPORT_SOCKET, typed_config=as_any(context))
 
 
+def cluster_resource(cluster: Cluster) -> XdsResource:
+    """A complete cluster, with what it takes its endpoints from."""
+    awaits = (cluster.eds_cluster_config.service_name or cluster.name) if cluster.type == Cluster.EDS else ""
+    return XdsResource.of(names.CLUSTER, cluster.name, cluster, awaits=awaits)
+
+
 def packed_cluster(draft: ClusterDraft) -> XdsResource:
     """A cluster with its protocol options and TLS."""
     if draft.http is not None:
         draft.cluster.typed_extension_protocol_options[names.HTTP_PROTOCOL_OPTIONS].Pack(draft.http, deterministic=True)
     if draft.tls is not None:
         draft.cluster.transport_socket.CopyFrom(tls_socket(draft.tls))
-    return XdsResource.of(names.CLUSTER, draft.cluster.name, draft.cluster)
+    return cluster_resource(draft.cluster)
 
 
 def packed_listener(listener: Listener, chains: list[ChainDraft]) -> XdsResource:

@@ -41,23 +41,37 @@ class XdsResource:
     ``version`` is a hash of the bytes unless given: equal bytes mean an equal version, also after a restart and on
     another replica. ``body`` is empty for a resource the proxy already holds and that cannot be made again
     (a certificate issued before a restart); such a resource is ``held`` and never sent.
+
+    ``awaits`` is what a cluster is used only with: the endpoints of this name, of its own unless given; "" for none.
     """
 
-    __slots__ = ("_delta", "_sotw", "body", "held", "name", "type_url", "version")
+    __slots__ = ("_delta", "_sotw", "awaits", "body", "held", "name", "type_url", "version")
 
-    def __init__(self, type_url: str, name: str, body: bytes, version: str = "", *, held: bool = False) -> None:
+    def __init__(
+        self,
+        type_url: str,
+        name: str,
+        body: bytes,
+        version: str = "",
+        *,
+        held: bool = False,
+        awaits: str | None = None,
+    ) -> None:
         self.type_url = type_url
         self.name = name
         self.body = body
         self.version = version or blake2b(body, digest_size=8).hexdigest()
         self.held = held
+        self.awaits = name if awaits is None else awaits
         self._delta: bytes | None = None
         self._sotw: bytes | None = None
 
     @classmethod
-    def of(cls, type_url: str, name: str, message: Message, version: str = "") -> XdsResource:
+    def of(
+        cls, type_url: str, name: str, message: Message, version: str = "", *, awaits: str | None = None
+    ) -> XdsResource:
         """Serialise a message deterministically."""
-        return cls(type_url, name, message.SerializeToString(deterministic=True), version)
+        return cls(type_url, name, message.SerializeToString(deterministic=True), version, awaits=awaits)
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -359,11 +359,17 @@ class Session:
         return Send(state.url, message)
 
     def _expect_endpoints(self, desired: Desired, changed: tuple[XdsResource, ...]) -> None:
-        """Envoy warms an added or changed cluster until it is given endpoints, also when these did not change."""
+        """
+        Envoy warms an added or changed cluster until it is given endpoints, also when these did not change.
+
+        A cluster that asks for none, as a user may have patched it, is not waited for, nor is one that shares the
+        endpoints of another: these may be there already, and then nothing tells when it has them.
+        """
         endpoints = self._types[ENDPOINT]
-        warming = {x.name for x in changed if desired.get(ENDPOINT, x.name) is not None}
-        self._warming |= warming
-        endpoints.owed |= warming & endpoints.names
+        asked = {x.awaits for x in changed if desired.get(ENDPOINT, x.awaits) is not None}
+        self._warming.difference_update(x.name for x in changed)
+        self._warming |= asked.intersection(x.name for x in changed if x.awaits == x.name)
+        endpoints.owed |= asked & endpoints.names
 
     def _drop_clusters(self, state: _Type, desired: Desired) -> Iterator[Command]:
         gone = tuple(name for name in state.leaving if desired.get(CLUSTER, name) is None)

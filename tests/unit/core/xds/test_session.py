@@ -237,6 +237,52 @@ def test_listeners_do_not_wait_for_endpoints_that_are_no_longer_wanted(proxy):
     assert kinds(responses(proxy.answer(CLUSTER, clusters))) == ["LDS"]
 
 
+def cluster(name, content=1, awaits=None):
+    """A cluster that takes its endpoints from elsewhere, or from nowhere."""
+    return XdsResource(CLUSTER, name, f"{name}={content}".encode(), awaits=awaits)
+
+
+def test_listeners_do_not_wait_for_a_cluster_that_asks_for_no_endpoints(proxy):
+    """A user may have patched it so, while the mesh has endpoints of that name; Envoy will never ask for them."""
+    proxy.want(desired(layer(None, {"a": 1}, {"a": 1}), layer_of(cluster("a", awaits=""))))
+    [clusters] = responses(proxy.ask(CLUSTER))
+    proxy.answer(CLUSTER, clusters)
+
+    assert responses(proxy.ask(LISTENER)) == [sent("LDS", "a")]
+
+
+def test_a_cluster_that_stops_asking_for_endpoints_is_no_longer_waited_for(proxy):
+    """Whether or not its former self was given some."""
+    proxy.want(desired(layer({"a": 1}, {"a": 1}, {"a": 1})))
+    [clusters] = responses(proxy.ask(CLUSTER))
+    proxy.want(desired(layer_of(cluster("a", 2, awaits="")), layer(None, {"a": 1}, {"a": 1})))
+    [again] = responses(proxy.answer(CLUSTER, clusters))
+    proxy.answer(CLUSTER, again)
+
+    assert responses(proxy.ask(LISTENER)) == [sent("LDS", "a")]
+
+
+def test_a_cluster_that_shares_endpoints_is_given_them_again(proxy):
+    """Envoy warms it with endpoints that it has asked for under another name, and does not ask twice."""
+    connected(proxy, services("a"))
+
+    said = settle(proxy, proxy.want(desired(layer({"a": 1}, {"a": 1}, {"a": 1}), layer_of(cluster("b", awaits="a")))))
+
+    assert said[-1] == sent("EDS", "a")
+    assert proxy.session.in_sync()
+
+
+def test_a_resource_that_moves_to_another_layer_is_changed_and_not_removed(proxy):
+    """A user's cluster takes the place of the mesh's, and gives it back."""
+    mesh = desired(layer(), layer({"a": 1}, {"a": 1}, {"a": 1}))
+    mine = desired(layer_of(cluster("a", 2, awaits="")), layer(None, {"a": 1}, {"a": 1}))
+    connected(proxy, mesh)
+
+    assert settle(proxy, proxy.want(mine)) == [sent("CDS", "a", content=2)]
+    assert sent("CDS", "a") in settle(proxy, proxy.want(mesh))
+    assert proxy.session.in_sync()
+
+
 def test_one_response_of_a_type_at_a_time_and_the_newest_state_wins(proxy):
     """States that were overtaken while an answer was awaited are never sent."""
     connected(proxy, services("a"))
