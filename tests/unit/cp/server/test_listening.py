@@ -1,6 +1,6 @@
 import asyncio
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import pytest
@@ -163,7 +163,9 @@ async def test_an_unread_body_does_not_hold_the_connection():
         writer.write(b"PUT / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         trickling = asyncio.create_task(trickle(writer))
         try:
-            assert b"hello" in await ended(reader)
+            assert b"hello" in await reader.readuntil(b"hello")
+            with suppress(ConnectionError):  # what was not read may end a connection that way
+                await ended(reader)
         finally:
             trickling.cancel()
 
