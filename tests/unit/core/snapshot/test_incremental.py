@@ -63,6 +63,15 @@ def to_all(kind: str, conf: dict[str, Any], **spec: Any) -> tuple[Any, ...]:
     return (policy(kind, "one", to=[{"targetRef": {"kind": "Mesh"}, "default": conf}], **spec),)
 
 
+def patch(step: dict[str, Any], **spec: Any) -> Any:
+    """A patch of clusters."""
+    return policy("MeshProxyPatch", "one", default={"appendModifications": [{"cluster": step}]}, **spec)
+
+
+SIDECARS = {"kind": "Mesh", "proxyTypes": ["Sidecar"]}
+WEB = {"kind": "MeshService", "name": "web"}
+LIMIT = {"local": {"http": {"requestRate": {"num": 1, "interval": "1s"}}}}
+FAULT = {"http": [{"abort": {"httpStatus": 503, "percentage": 1}}]}
 NEAR = {"localityAwareness": {"localZone": {"affinityTags": [{"key": "rack"}]}}}
 LOGS = {"backends": [{"type": "Tcp", "tcp": {"address": "10.0.9.9:5000"}}]}
 POLICIES: dict[str, list[tuple[Any, ...]]] = {
@@ -94,6 +103,30 @@ POLICIES: dict[str, list[tuple[Any, ...]]] = {
     ],
     "MeshHTTPRoute": [(route("MeshHTTPRoute", "db"),), (route("MeshHTTPRoute", "db", "web", path="/b"),), ()],
     "MeshTCPRoute": [(route("MeshTCPRoute", "db"),), (route("MeshTCPRoute", "nowhere", "web"),), ()],
+    "MeshRateLimit": [(policy("MeshRateLimit", "one", rules=[{"default": LIMIT}], target_ref=SIDECARS),), ()],
+    "MeshFaultInjection": [
+        (
+            policy(
+                "MeshFaultInjection", "one", rules=[{"default": FAULT}], target_ref={"kind": "Dataplane", "name": "p1"}
+            ),
+        ),
+        (policy("MeshFaultInjection", "one", from_=[{"targetRef": WEB, "default": FAULT}], target_ref=SIDECARS),),
+        (),
+    ],
+    "MeshProxyPatch": [
+        (patch({"operation": "Patch", "value": "altStatName: x"}),),
+        (
+            patch(
+                {"operation": "Add", "value": "name: web\ntype: STATIC"}, target_ref={"kind": "Dataplane", "name": "p1"}
+            ),
+        ),
+        (
+            patch(
+                {"operation": "Remove", "match": {"origin": "outbound"}}, target_ref={"kind": "Dataplane", "name": "p2"}
+            ),
+        ),
+        (),
+    ],
     "MeshTrafficPermission": [
         (
             policy(

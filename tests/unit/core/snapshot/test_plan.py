@@ -1,5 +1,6 @@
 import pytest
 
+from kuma.core.errors import MeshError
 from kuma.core.policies._kit.build import TooManySubsets
 from kuma.core.snapshot.mesh import Changes, MeshSettings
 from kuma.core.snapshot.plan import Traits
@@ -31,6 +32,9 @@ OUTBOUNDS = [outbound("web"), outbound("db", 10002)]
 ONE = dataplane("one", [inbound("api")], OUTBOUNDS)
 OTHER = dataplane("other", [inbound("jobs", protocol="tcp")], OUTBOUNDS, address="10.0.0.2")
 WEB = dataplane("web", [inbound("web")], address="10.0.0.3")
+
+
+SLOWER = {"operation": "Patch", "value": "connectTimeout: 9s"}
 
 
 def timeout_of(made, cluster):
@@ -452,3 +456,61 @@ def test_logs_say_the_workload_by_its_identifier():
 
     assert b"kri_wl_default_east_ns_clerk_;" in one
     assert b"kri_wl" not in two
+
+
+def patch(step, target=None):
+    """A MeshProxyPatch with one step on clusters, for all proxies or for one by name."""
+    ref = {"kind": "Mesh"} if target is None else {"kind": "Dataplane", "name": target}
+    return policy("MeshProxyPatch", "p", default={"appendModifications": [{"cluster": step}]}, target_ref=ref)
+
+
+def test_a_patch_for_one_proxy_changes_it_alone():
+    """It leaves its class; whoever else is of it still shares all of its outbounds."""
+    again = dataplane("again", [inbound("api")], OUTBOUNDS, address="10.0.0.5")
+    making = planner()
+    plain, mesh = snapshot(ONE, OTHER, again, WEB), snapshot(ONE, OTHER, again, WEB, policies=[patch(SLOWER, "one")])
+
+    one, other, third = (plan(mesh, name, making) for name in ("one", "other", "again"))
+
+    assert {timeout_of(one, name) for name in ("web", "db", "localhost:8080")} == {9}
+    assert {timeout_of(third, name) for name in ("web", "db", "localhost:8080")} == {5}
+    assert other.outbounds is third.outbounds
+    assert shown(other.outbounds) == shown(plan(plain, "other").outbounds)
+
+
+def test_proxies_with_the_same_patch_still_share_their_outbounds():
+    """What is added whole goes to each proxy's own layer, so that the shared one stays shared."""
+    making = planner()
+    mesh = snapshot(ONE, OTHER, WEB, policies=[patch({"operation": "Add", "value": "name: web\ntype: STATIC"})])
+
+    one, other = plan(mesh, "one", making), plan(mesh, "other", making)
+
+    assert one.outbounds is other.outbounds
+    assert set(one.outbounds.by_name(CLUSTER)) == {"db"}
+    assert "web" in one.own.by_name(CLUSTER)
+    assert one.desired().get(CLUSTER, "web") == other.desired().get(CLUSTER, "web")
+
+
+def test_a_patch_comes_and_goes():
+    """Both layers follow, also when nothing else changed since the plan before."""
+    making, bare = planner(), snapshot(ONE, WEB)
+    first = plan(bare, "one", making)
+
+    patched = bare.apply(Changes(policies={"MeshProxyPatch": (patch(SLOWER),)}), 2)
+    second = plan(patched, "one", making, first)
+    assert {timeout_of(second, name) for name in ("web", "localhost:8080")} == {9}
+
+    third = plan(patched.apply(Changes(policies={"MeshProxyPatch": ()}), 3), "one", making, second)
+    assert shown(third.own) == shown(first.own)
+    assert shown(third.outbounds) == shown(first.outbounds)
+
+
+def test_a_patch_that_cannot_be_made_fails_for_its_proxies_alone():
+    """Whoever it selects keeps what they have; others are planned."""
+    wrong = {"op": "replace", "path": "/outlierDetection/interval", "value": "1s"}
+    step = {"operation": "Patch", "match": {"origin": "outbound"}, "jsonPatches": [wrong]}
+    making, mesh = planner(), snapshot(ONE, OTHER, WEB, policies=[patch(step, "one")])
+
+    with pytest.raises(MeshError, match=r"appendModifications\[0\]\.cluster \(Patch\): web: jsonPatches\[0\]"):
+        plan(mesh, "one", making)
+    assert plan(mesh, "other", making).outbounds.by_name(CLUSTER)

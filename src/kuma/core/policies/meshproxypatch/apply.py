@@ -24,7 +24,7 @@ from kuma.core.policies.meshproxypatch.spec import (
     ListenerModification,
     VirtualHostModification,
 )
-from kuma.core.policies.meshproxypatch.validate import steps
+from kuma.core.policies.meshproxypatch.validate import KEEPS_ITS_NAME, steps
 from kuma.core.xds import names
 from kuma.core.xds.complete import Originated, Resources
 from kuma.core.xds.json_patch import JsonPatchFailed, patched_json
@@ -179,16 +179,18 @@ def _patch_resources(
     match step.operation:
         case "Add":
             added = _parsed(step.value, kind)
-            if not added.name:
-                raise PatchFailed("what is added needs a name")
             others = tuple(one for one in present if one.message.name != added.name)
             return (*others, Originated(ORIGIN, added)) if adds else others
         case "Remove":
             return tuple(one for one in present if not matches(one))
-    return tuple(
-        Originated(one.origin, _patched(step, one.message, one.message.name)) if matches(one) else one
-        for one in present
-    )
+    return tuple(_patched_resource(step, one) if matches(one) else one for one in present)
+
+
+def _patched_resource(step: ClusterModification | ListenerModification, one: Originated[R]) -> Originated[R]:
+    changed = _patched(step, one.message, one.message.name)
+    if changed.name != one.message.name:
+        raise PatchFailed(f"{one.message.name}: {KEEPS_ITS_NAME}")
+    return Originated(one.origin, changed)
 
 
 def _patched(step: _Patch, message: M, name: str) -> M:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
@@ -34,6 +34,8 @@ from kuma.envoy_api.envoy.extensions.filters.network.http_connection_manager.v3.
     HttpFilter,
 )
 
+KEEPS_ITS_NAME: Final = "a patch cannot change the name, by which others know it; remove it and add another"
+
 AnyModification = ClusterModification | ListenerModification | FilterModification | VirtualHostModification
 """What one of the fields of a modification may hold."""
 
@@ -44,6 +46,7 @@ _RESOURCES: Final[dict[str, type[Message]]] = {
     "httpFilter": HttpFilter,
     "virtualHost": VirtualHost,
 }
+_NOT_VALID: Final = "native Envoy resource is not valid: "
 _NEIGHBOURS: Final = {"AddBefore": "before", "AddAfter": "after"}
 _FROM_OPERATIONS: Final = ("move", "copy")
 _VALUE_OPERATIONS: Final = ("add", "replace")
@@ -92,9 +95,9 @@ def _step_violations(step: AnyModification, kind: type[Message], path: str) -> I
     match step.operation:
         case "Add":
             yield from _add_violations(step, path)
-            yield from _value_violations(step.value, kind, f"{path}.value")
+            yield from _addition_violations(step.value, kind, f"{path}.value")
         case "AddFirst" | "AddLast":
-            yield from _value_violations(step.value, kind, f"{path}.value")
+            yield from _addition_violations(step.value, kind, f"{path}.value")
         case "AddBefore" | "AddAfter":
             if step.match is None or step.match.name is None:
                 where = _NEIGHBOURS[step.operation]
@@ -102,7 +105,7 @@ def _step_violations(step: AnyModification, kind: type[Message], path: str) -> I
                     f"{path}.match.name",
                     f"must be defined. You need to pick a filter {where} which this one will be added",
                 )
-            yield from _value_violations(step.value, kind, f"{path}.value")
+            yield from _addition_violations(step.value, kind, f"{path}.value")
         case "Remove":
             if step.value is not None:
                 yield Violation(f"{path}.value", MUST_NOT_BE_DEFINED)
@@ -125,21 +128,38 @@ def _patch_violations(step: AnyModification, kind: type[Message], path: str) -> 
     if step.value is not None and step.json_patches:
         yield Violation(path, f"{field} must have only one type defined: value, jsonPatches")
     elif step.value is not None:
-        yield from _value_violations(step.value, kind, f"{path}.value")
+        yield from _merge_violations(step, step.value, kind, f"{path}.value")
     elif step.json_patches:
         yield from _json_patch_violations(step.json_patches, f"{path}.jsonPatches")
     else:
         yield Violation(path, f"{field} must have exactly one defined: value, jsonPatches")
 
 
-def _value_violations(value: str | None, kind: type[Message], path: str) -> Iterator[Violation]:
+def _addition_violations(value: str | None, kind: type[Message], path: str) -> Iterator[Violation]:
+    """What is added is complete, so Envoy's own rules hold for it; these two are broken most easily."""
     if value is None:
         yield Violation(path, MUST_BE_DEFINED)
         return
     try:
-        parse_message(value, kind)
+        added: Any = parse_message(value, kind)
     except EnvoyTextInvalid as error:
-        yield Violation(path, f"native Envoy resource is not valid: {error}")
+        yield Violation(path, f"{_NOT_VALID}{error}")
+        return
+    if not added.name:
+        yield Violation(path, f"{_NOT_VALID}invalid {kind.DESCRIPTOR.name}.Name: value length must be at least 1 runes")
+    if isinstance(added, VirtualHost) and not added.domains:
+        yield Violation(path, f"{_NOT_VALID}invalid VirtualHost.Domains: value must contain at least 1 item(s)")
+
+
+def _merge_violations(step: AnyModification, value: str, kind: type[Message], path: str) -> Iterator[Violation]:
+    try:
+        patch = parse_message(value, kind)
+    except EnvoyTextInvalid as error:
+        yield Violation(path, f"{_NOT_VALID}{error}")
+        return
+    wanted = step.match.name if step.match is not None else None
+    if isinstance(patch, Cluster | Listener) and patch.name not in {"", wanted}:
+        yield Violation(path, f"{KEEPS_ITS_NAME}; match.name says which one is patched")
 
 
 def _json_patch_violations(patches: Sequence[JsonPatch], path: str) -> Iterator[Violation]:

@@ -164,15 +164,15 @@ def test_json_patches_speak_of_the_json_form():
     patches = [
         {"op": "add", "path": "/commonLbConfig/healthyPanicThreshold/value", "value": 10},
         {"op": "add", "path": "/healthChecks/-", "value": {"timeout": "1s"}},
-        {"op": "replace", "path": "/name", "value": "b"},
+        {"op": "replace", "path": "/name", "value": "a"},
         {"op": "remove", "path": "/loadAssignment"},
         {"op": "copy", "from": "/name", "path": "/altStatName"},
     ]
     [made] = _patched(_clusters("a"), {"cluster": {"operation": "Patch", "jsonPatches": patches}}).clusters
 
     assert to_json(made.message) == {
-        "name": "b",
-        "altStatName": "b",
+        "name": "a",
+        "altStatName": "a",
         "commonLbConfig": {"healthyPanicThreshold": {"value": 10.0}},
         "healthChecks": [{"timeout": "1s"}],
     }
@@ -189,7 +189,14 @@ def test_json_patches_speak_of_the_json_form():
             {"cluster": {"operation": "Patch", "jsonPatches": [{"op": "add", "path": "/nope", "value": 1}]}},
             'has no field named "nope"',
         ),
-        ({"cluster": {"operation": "Add", "value": "type: EDS"}}, "what is added needs a name"),
+        (
+            {"cluster": {"operation": "Patch", "jsonPatches": [{"op": "replace", "path": "/name", "value": "b"}]}},
+            "(Patch): a: a patch cannot change the name",
+        ),
+        (
+            {"cluster": {"operation": "Patch", "jsonPatches": [{"op": "remove", "path": "/name"}]}},
+            "(Patch): a: a patch cannot change the name",
+        ),
     ],
 )
 def test_a_step_that_cannot_be_done_says_which_and_why(modification, words):

@@ -71,7 +71,7 @@ def test_sound_policies_are_accepted(modification):
             [(f"{ONE}.cluster.match", "must not be defined"), (f"{ONE}.cluster.value", "must be defined")],
         ),
         (
-            {"virtualHost": {"operation": "Add", "match": {"name": "x"}, "value": "name: x"}},
+            {"virtualHost": {"operation": "Add", "match": {"name": "x"}, "value": "name: x\ndomains: [x]"}},
             [(f"{ONE}.virtualHost.match.name", "must not be defined")],
         ),
         ({"listener": {"operation": "Remove", "value": "{}"}}, [(f"{ONE}.listener.value", "must not be defined")]),
@@ -88,7 +88,7 @@ def test_sound_policies_are_accepted(modification):
             [(f"{ONE}.httpFilter.match.name", "must be defined")],
         ),
         (
-            {"networkFilter": {"operation": "AddBefore", "value": "{}"}},
+            {"networkFilter": {"operation": "AddBefore", "value": "name: x"}},
             [
                 (
                     f"{ONE}.networkFilter.match.name",
@@ -97,7 +97,7 @@ def test_sound_policies_are_accepted(modification):
             ],
         ),
         (
-            {"networkFilter": {"operation": "AddAfter", "match": {}, "value": "{}"}},
+            {"networkFilter": {"operation": "AddAfter", "match": {}, "value": "name: x"}},
             [
                 (
                     f"{ONE}.networkFilter.match.name",
@@ -150,6 +150,37 @@ def test_what_is_no_envoy_resource_is_refused_with_the_reason(value, reason):
     assert field == f"{ONE}.cluster.value"
     assert text.startswith("native Envoy resource is not valid: ")
     assert reason in text
+
+
+@pytest.mark.parametrize(
+    ("step", "lacks"),
+    [
+        ({"cluster": {"operation": "Add", "value": "type: EDS"}}, ["Cluster.Name"]),
+        ({"listener": {"operation": "Add", "value": "statPrefix: x"}}, ["Listener.Name"]),
+        ({"networkFilter": {"operation": "AddFirst", "value": "{}"}}, ["Filter.Name"]),
+        ({"httpFilter": {"operation": "AddLast", "value": "disabled: true"}}, ["HttpFilter.Name"]),
+        (
+            {"virtualHost": {"operation": "Add", "match": {}, "value": "{}"}},
+            ["VirtualHost.Name", "VirtualHost.Domains"],
+        ),
+    ],
+)
+def test_what_is_added_has_what_envoy_asks_of_it(step, lacks):
+    """Envoy, or the protocol that brings it there, would refuse it."""
+    faults = _faults(step)
+
+    assert [reason.partition("invalid ")[2].partition(":")[0] for _, reason in faults] == lacks
+    assert {field.rpartition(".")[2] for field, _ in faults} == {"value"}
+
+
+@pytest.mark.parametrize("match", [{}, {"match": {"origin": "outbound"}}, {"match": {"name": "web"}}])
+@pytest.mark.parametrize("what", ["cluster", "listener"])
+def test_a_patch_does_not_change_names(what, match):
+    """A name in the value chooses nothing; the same name as in the match is fine."""
+    [(field, reason)] = _faults({what: {"operation": "Patch", "value": "name: api", **match}})
+
+    assert (field, reason.partition(",")[0]) == (f"{ONE}.{what}.value", "a patch cannot change the name")
+    assert _faults({what: {"operation": "Patch", "value": "name: api", "match": {"name": "api"}}}) == []
 
 
 def test_a_policy_needs_modifications():
