@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 import trustme
+import uvloop
 
 from kuma.core.errors import ConfigInvalid
 from kuma.cp.certificates.watch import CertificateWatch
@@ -54,8 +55,12 @@ async def eventually(condition):
             await asyncio.sleep(0.01)
 
 
-async def test_a_server_shows_what_its_files_hold(authority, settings, tmp_path):
+def test_a_server_shows_what_its_files_hold(authority, settings, tmp_path):
     """Also the files of the diagnostics server, and whatever serves HTTP with TLS."""
+    uvloop.run(_shows_what_its_files_hold(authority, settings, tmp_path))
+
+
+async def _shows_what_its_files_hold(authority, settings, tmp_path):
     watch = CertificateWatch(QUICK)
 
     async def application(scope, receive, send):
