@@ -10,6 +10,7 @@ from tests.e2e.harness import clients, documents
 from tests.e2e.harness.documents import Inbound
 from tests.e2e.harness.kumactl import Result
 from tests.e2e.harness.lab import Lab
+from tests.e2e.harness.load import Load
 from tests.e2e.harness.ports import free_port
 from tests.e2e.harness.proxy import Proxy
 from tests.e2e.harness.waiting import wait_until
@@ -38,18 +39,18 @@ class Workshop:
     api: Proxy
     web: Proxy
 
-    def patch(self, steps: str, *, of: str = "api-1") -> Result:
+    def patch(self, steps: str, *, of: str = "api-1", name: str = "patch") -> Result:
         """The MeshProxyPatch of one proxy, and what ``kumactl apply --wait`` says of it."""
         lines = "\n".join(f"      {line}" for line in steps.strip("\n").splitlines())
         document = (
-            "type: MeshProxyPatch\nmesh: shop\nname: patch\nspec:\n"
+            f"type: MeshProxyPatch\nmesh: shop\nname: {name}\nspec:\n"
             f"  targetRef: {{kind: Dataplane, name: {of}}}\n  default:\n    appendModifications:\n{lines}\n"
         )
         return self.lab.control_plane.kumactl.run("apply", "--wait=20s", "-f", "-", stdin=document)
 
-    def unpatch(self) -> None:
+    def unpatch(self, name: str = "patch") -> None:
         """Take it away."""
-        self.lab.control_plane.kumactl("delete", "meshproxypatch", "patch", "-m", "shop")
+        self.lab.control_plane.kumactl("delete", "meshproxypatch", name, "-m", "shop")
 
     def answer(self, path: str = "/") -> clients.HttpAnswer:
         """What the caller is answered."""
@@ -145,6 +146,100 @@ def test_what_others_made_is_changed_and_removed(shop):
     shop.unpatch()
 
 
+def test_calls_of_a_proxy_are_patched_on_their_way_out(shop):
+    """A shorter timeout of its route by JSON patch, a filter for its answers: at the caller alone."""
+    shop.lab.mesh(
+        "type: MeshFaultInjection\nmesh: shop\nname: slow\nspec:\n  targetRef: {kind: Dataplane, name: api-1}\n"
+        "  rules: [{default: {http: [{delay: {value: 700ms, percentage: 100}}]}}]\n"
+    )
+    result = shop.patch(
+        LUA.replace("inbound", "outbound")
+        + """
+- virtualHost:
+    operation: Patch
+    match: {origin: outbound, name: api}
+    jsonPatches:
+      - {op: replace, path: /routes/0/route/timeout, value: 0.2s}
+""",
+        of="web-1",
+    )
+    assert result.code == 0, result.err
+
+    wait_until(lambda: shop.answer().status == 504, "the caller waits no longer")
+    assert shop.answer().headers.get("x-lua") == "SAID"
+    shop.unpatch()
+    wait_until(lambda: shop.answer().status == 200, "it waits again")
+    shop.lab.control_plane.kumactl("delete", "meshfaultinjection", "slow", "-m", "shop")
+
+
+def test_a_proxy_that_starts_with_a_cluster_of_the_users_own(shop):
+    """It takes the place of the mesh's, asks for none of its endpoints, and nobody waits for that."""
+    port = shop.lab.http("mine").port
+    result = shop.patch(
+        f"""
+- cluster:
+    operation: Add
+    value: |
+      name: api
+      type: STATIC
+      connectTimeout: 1s
+      loadAssignment:
+        clusterName: api
+        endpoints:
+          - lbEndpoints:
+              - endpoint: {{address: {{socketAddress: {{address: 127.0.0.1, portValue: {port}}}}}}}
+""",
+        of="late-1",
+    )
+    assert result.code == 0, result.err
+    late = shop.lab.proxy("late-1", mesh="shop", calls=("api",)).start()
+
+    wait_until(lambda: clients.http1(late.outbound("api")) == "mine", "its calls go where the user wants them")
+    assert clients.http1(shop.web.outbound("api")) == "api", "those of others do not"
+    shop.unpatch()
+    wait_until(lambda: clients.http1(late.outbound("api")) == "api", "the mesh's cluster is back with its endpoints")
+
+
+def test_a_filter_that_envoy_does_not_have(shop):
+    """Only the operator notices: calls go on, changes reach other proxies, and without the patch all is well."""
+    web = shop.web.outbound("api")
+    with Load(lambda: clients.http1(web)) as load:
+        refused = shop.patch("""
+- httpFilter:
+    operation: AddFirst
+    match: {origin: inbound}
+    value: |
+      name: surprise
+      typedConfig:
+        '@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+        statPrefix: surprise
+        cluster: api
+""")
+        assert refused.code == 1
+        assert "shop/api-1: Listener: " in refused.err
+        assert "Didn't find a registered implementation for 'surprise'" in refused.err
+        load.run_for(20)
+
+        shop.lab.control_plane.kumactl(
+            "apply",
+            "--wait",
+            "-f",
+            "-",
+            stdin="type: MeshTimeout\nmesh: shop\nname: quick\nspec:\n  targetRef: {kind: Dataplane, name: web-1}\n"
+            "  to: [{targetRef: {kind: Mesh}, default: {http: {requestTimeout: 3s}}}]\n",
+        )
+        assert "Didn't find" in shop.refusals()[0]["message"], "it still stands on the page"
+
+        shop.unpatch()
+        good = shop.patch(LUA)
+        assert good.code == 0, good.err
+        wait_until(lambda: shop.answer().headers.get("x-lua") == "SAID", "the proxy takes changes again")
+        load.run_for(20)
+    assert load.failures == [], load.story()
+    shop.unpatch()
+    shop.lab.control_plane.kumactl("delete", "meshtimeout", "quick", "-m", "shop")
+
+
 def test_what_envoy_refuses_is_told_in_its_words_and_traffic_goes_on(shop):
     """On the policy's page, in kumactl and in the overview; the repaired patch is taken."""
     good = shop.patch(LUA)
@@ -166,6 +261,8 @@ def test_what_envoy_refuses_is_told_in_its_words_and_traffic_goes_on(shop):
         return str(shop.lab.control_plane.subscription("api-1", "shop")["status"]["lds"])
 
     wait_until(lambda: "script load error" in overview(), "the overview has Envoy's words")
+    rejection = shop.lab.control_plane.subscription("api-1", "shop")["status"]["lds"]["lastRejection"]
+    assert rejection.keys() == {"time", "version", "message"}
     answer = shop.answer()
     assert (answer.status, answer.headers.get("x-lua")) == (200, "SAID"), "the last good configuration serves"
 
@@ -177,7 +274,7 @@ def test_what_envoy_refuses_is_told_in_its_words_and_traffic_goes_on(shop):
 
 
 def test_a_step_that_cannot_be_done_leaves_the_proxy_as_it_was(shop):
-    """The reason names the step; other proxies are not affected."""
+    """The reason names the step; other proxies are not affected; it is over when the policy goes."""
     result = shop.patch("""
 - cluster:
     operation: Patch
@@ -195,5 +292,8 @@ def test_a_step_that_cannot_be_done_leaves_the_proxy_as_it_was(shop):
         "the overview has the reason",
     )
     assert shop.answer().status == 200
+    shop.patch(LUA.replace("inbound", "outbound"), of="web-1", name="of-another")
+    wait_until(lambda: shop.answer().headers.get("x-lua") == "SAID", "another proxy takes changes")
+    shop.unpatch("of-another")
     shop.unpatch()
     wait_until(lambda: "problem" not in shop.lab.control_plane.subscription("api-1", "shop")["status"], "it is over")

@@ -6,6 +6,7 @@ on the way, ``remove`` of what is absent does nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from copy import deepcopy
 from itertools import pairwise
@@ -17,6 +18,9 @@ from jsonpatch import JsonPatchException, JsonPointer, JsonPointerException
 from kuma.core.errors import MeshError
 
 _END: Final = "-"
+_DOCUMENT: Final = re.compile(r"( not found) in .*", re.DOTALL)
+_KEY: Final = re.compile(r"'[^']*'")
+_NO_MEMBERS: Final = ("does not support indexing", "non-container type")
 _MOST_NODES: Final = 100_000
 """A document that is copied into itself doubles with every step."""
 
@@ -43,8 +47,23 @@ def patched_json(document: dict[str, Any], operations: Iterable[dict[str, Any]])
             if operation["op"] == "copy" and _is_huge(whole):
                 raise ValueError(f"the result has more than {_MOST_NODES} values")
         except (JsonPatchException, JsonPointerException, TypeError, ValueError, KeyError, IndexError) as error:
-            raise JsonPatchFailed(f"jsonPatches[{index}] ({operation['op']} {operation['path']}): {error}") from None
+            raise JsonPatchFailed(f"jsonPatches[{index}] ({_told(operation)}): {_reason(error)}") from None
     return whole
+
+
+def _told(operation: dict[str, Any]) -> str:
+    source = f"{operation['from']} to " if "from" in operation else ""
+    return f"{operation['op']} {source}{operation['path']}"
+
+
+def _reason(error: Exception) -> str:
+    """What the library says, without the whole document and the words of Python."""
+    text = str(error)
+    if _KEY.fullmatch(text):
+        return f"member {text} not found"
+    if any(words in text for words in _NO_MEMBERS):
+        return "a value on the way has no members"
+    return _DOCUMENT.sub(r"\1", text)
 
 
 def _exists(whole: Any, path: str) -> bool:

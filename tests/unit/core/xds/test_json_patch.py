@@ -41,3 +41,23 @@ def test_a_document_cannot_be_blown_up():
     steps = [{"op": "copy", "from": "", "path": f"/x{number}"} for number in range(60)]
     with pytest.raises(JsonPatchFailed, match="more than 100000 values"):
         patched_json({"a": [1, 2, 3]}, steps)
+
+
+@pytest.mark.parametrize(
+    ("operation", "words"),
+    [
+        ({"op": "replace", "path": "/no/x", "value": 1}, "(replace /no/x): member 'no' not found"),
+        ({"op": "replace", "path": "/no", "value": 1}, "(replace /no): can't replace a non-existent object 'no'"),
+        ({"op": "replace", "path": "/list/7", "value": 1}, "(replace /list/7): can't replace outside of list"),
+        ({"op": "add", "path": "/name/x", "value": 1}, "(add /name/x): a value on the way has no members"),
+        ({"op": "add", "path": "/name/x/y", "value": 1}, "(add /name/x/y): a value on the way has no members"),
+        ({"op": "move", "from": "/no", "path": "/b"}, "(move /no to /b): member 'no' not found"),
+        ({"op": "copy", "from": "/no/a", "path": "/b"}, "(copy /no/a to /b): member 'no' not found"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_few_words(operation, words):
+    """The step and the reason, not the whole document, which may be long and hold what is nobody's business."""
+    with pytest.raises(JsonPatchFailed) as failed:
+        patched_json({"name": "a", "list": [1, 2]}, [operation])
+
+    assert str(failed.value) == f"jsonPatches[0] {words}"
