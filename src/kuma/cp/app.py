@@ -223,6 +223,7 @@ class _ControlPlane:
                 hds=health,
                 drain=DrainServer(registration, Draining(meshes, streams)),
             ),
+            Path(config.general.work_dir),
         )
         shown.give_to(dataplanes.renew)
 

@@ -201,6 +201,7 @@ async def running(
             hds=HdsServer(store, meshes, registration, credentials, now, ProbeDefaults()),
             drain=DrainServer(registration, Draining(meshes, streams, all_back_in=all_back_in, patience=0.5)),
         ),
+        folder,
         settled=timedelta(seconds=0.5),
     )
     issuer = TokenIssuer(keys, new_id=lambda: str(next(ids)))

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-import tempfile
 import threading
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -300,11 +299,10 @@ async def test_a_certificate_that_cannot_be_served_changes_nothing(tmp_path):
             assert shown_by(writer) == serial(stack.tls)
 
 
-async def test_nobody_else_gets_in_behind_tls(tmp_path, monkeypatch):
+async def test_nobody_else_gets_in_behind_tls(tmp_path):
     """The way from OpenSSL to Granian is a folder for kuma-cp's user only, and a stranger there is refused."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    async with running(tmp_path / "work", limits=OPENSSL) as stack:
-        (folder,) = tmp_path.glob("kuma-cp-*")
+    async with running(tmp_path, limits=OPENSSL) as stack:
+        (folder,) = tmp_path.glob("dp-server-*")
         assert folder.stat().st_mode & 0o777 == 0o700
         inside = socket.socket(socket.AF_UNIX)
         inside.connect(str(folder / "server"))
@@ -315,7 +313,20 @@ async def test_nobody_else_gets_in_behind_tls(tmp_path, monkeypatch):
         writer.close()
         await connect_once(stack, trusting(stack))
         assert [path.name for path in folder.iterdir()] == ["server"]
-    assert list(tmp_path.glob("kuma-cp-*")) == []
+    assert list(tmp_path.glob("dp-server-*")) == []
+
+
+async def test_what_a_killed_control_plane_left_is_tidied_up(tmp_path):
+    """The folder of one that runs is left alone."""
+    (tmp_path / "dp-server-dead").mkdir()
+    (tmp_path / "dp-server-dead" / "server").touch()
+    async with running(tmp_path, limits=OPENSSL) as one:
+        (first,) = tmp_path.glob("dp-server-*")
+        async with running(tmp_path, limits=OPENSSL) as other:
+            assert len(list(tmp_path.glob("dp-server-*"))) == 2
+            assert first.exists()
+            for stack in (one, other):
+                await connect_once(stack, trusting(stack))
 
 
 async def test_what_is_not_fetched_is_not_piled_up(tmp_path):

@@ -10,11 +10,14 @@ This costs the event loop about as much again as a push itself, so it stands the
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import shutil
 import socket
 import ssl
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +28,7 @@ from kuma.cp.server.dp.grpc import Exchange, Scope
 from kuma.cp.server.dp.worker import BACKLOG, Http, Worker
 
 _HANDSHAKE_SECONDS: Final = 10.0
+_PREFIX: Final = "dp-server-"
 _PROTOCOLS: Final = ["h2", "http/1.1"]
 
 log = structlog.get_logger("dp-server")
@@ -33,12 +37,13 @@ log = structlog.get_logger("dp-server")
 class Front:
     """For one certificate; made for a listening socket, which it owns from then on."""
 
-    def __init__(self, http: Http, listening: socket.socket, context: ssl.SSLContext) -> None:
+    def __init__(self, http: Http, listening: socket.socket, context: ssl.SSLContext, folder: Path) -> None:
+        """``folder`` is one that only kuma-cp's user may look into; a folder for the Unix socket is made there."""
         context.set_alpn_protocols(_PROTOCOLS)
         self._context = context
         self._listening = listening
         self._serve = http.serve
-        self._inside = _Inside()
+        self._inside = _Inside(folder)
         self._worker = Worker(Http(self._answer, http.read_header_timeout), self._inside.listening)
         self._server: asyncio.Server | None = None
         self._outside: set[_Outside] = set()
@@ -116,10 +121,10 @@ class _Seen:
 class _Inside:
     """A Unix socket in a folder of our own, and who is behind each connection to it."""
 
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="kuma-cp-")  # for its owner only
+    def __init__(self, folder: Path) -> None:
+        self._folder = _own_folder(folder)
         # A short way there: the address of a Unix socket has a hundred characters at most.
-        self._handle = os.open(self._folder.name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._handle = _locked(self._folder)
         self._numbers = count(1)
         self._peers: dict[str, str] = {}
         self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -155,8 +160,8 @@ class _Inside:
 
     def close(self) -> None:
         """Remove the folder."""
+        shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._handle)
-        self._folder.cleanup()
 
     @staticmethod
     def _unbind(address: str) -> None:
@@ -167,6 +172,33 @@ class _Inside:
 
     def _address(self, name: str) -> str:
         return f"/proc/self/fd/{self._handle}/{name}"
+
+
+def _own_folder(folder: Path) -> Path:
+    """A new one; those that a killed control plane left there are removed."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in folder.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # it is in use, or somebody else removes it
+            handle = _locked(left)
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(handle)
+    return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))  # for its owner only
+
+
+def _locked(folder: Path) -> int:
+    """
+    A handle of a folder, which says that it is in use.
+
+    Raises:
+        OSError: it is in use already.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
 
 
 class _Side(asyncio.Protocol):

@@ -12,6 +12,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -62,9 +63,12 @@ class DataplaneServer:
         settings: DpServer,
         certificate: ServerTls,
         services: Services,
+        folder: Path,
         *,
         settled: timedelta = SETTLED,
     ) -> None:
+        """``folder`` is for sockets that only this control plane uses."""
+        self._folder = folder
         self._address = address
         self._settings = settings
         self._certificate = certificate
@@ -117,7 +121,7 @@ class DataplaneServer:
             listener = Worker(self._http, self._socket.dup(), pair, oldest)
         else:
             context = tls_context(self._settings, certificate)
-            listener = Front(self._http, self._socket.dup(), context)
+            listener = Front(self._http, self._socket.dup(), context, self._folder)
         await listener.start(self._group)
         return listener
 
