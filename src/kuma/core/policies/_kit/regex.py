@@ -1,7 +1,8 @@
 """
 Users' regular expressions, checked with the library that Envoy runs them with.
 
-Envoy refuses a whole configuration for one bad expression, so it must not get past the API.
+Envoy refuses a whole configuration for one bad expression, so it must not get past the API. Envoy looks at bytes, not
+at characters, which decides what an expression is: no code point above 255 can be named in it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import re2
 from kuma.core.errors import Violation
 from kuma.core.policies._kit.validation import MUST_BE_DEFINED
 
-_SILENT: Final = re2.Options()
-_SILENT.log_errors = False
+_AS_IN_ENVOY: Final = re2.Options()
+_AS_IN_ENVOY.log_errors = False
+_AS_IN_ENVOY.encoding = re2.Options.Encoding.LATIN1
 
 
 def regex_violations(text: str | None, path: str) -> Iterator[Violation]:
@@ -25,7 +27,7 @@ def regex_violations(text: str | None, path: str) -> Iterator[Violation]:
         yield Violation(path, MUST_BE_DEFINED)
         return
     try:
-        re2.compile(text, _SILENT)
+        re2.compile(text.encode(), _AS_IN_ENVOY)
     except (re2.error, UnicodeError) as error:
         yield Violation(path, f"must be a valid regular expression (RE2): {_text(error)}")
 

@@ -6,15 +6,13 @@ what Envoy would refuse: such a policy would freeze the configuration of every p
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
-import re2
-
 from kuma.core.errors import Violation
+from kuma.core.policies._kit.regex import regex_violations
 from kuma.core.policies._kit.validation import (
     DEFINED_AND_GREATER_THAN_ZERO,
     GREATER_THAN_ZERO,
@@ -59,8 +57,6 @@ HTTP_METHODS: Final = {
 _TO_KINDS: Final = ("Mesh", "MeshService", "MeshExternalService", "MeshMultiZoneService", "MeshHTTPRoute")
 _GATEWAY_TO_KINDS: Final = ("Mesh", "MeshExternalService")
 _STATUS_CODES: Final = frozenset(str(status.value) for status in HTTPStatus)
-_SILENT = re2.Options()
-_SILENT.log_errors = False
 
 
 def is_status_code(text: str) -> bool:
@@ -146,19 +142,10 @@ def _rate_limited_violations(conf: RateLimitedBackOff, path: str) -> Iterator[Vi
 
 
 def _header_violations(header: HeaderMatch, path: str) -> Iterator[Violation]:
-    if header.type in {"Prefix", "RegularExpression"} and not header.value:
+    if header.type == "RegularExpression":
+        yield from regex_violations(header.value, f"{path}.value")
+    elif header.type == "Prefix" and not header.value:
         yield Violation(f"{path}.value", MUST_BE_DEFINED)
-    elif header.type == "RegularExpression":
-        try:
-            re2.compile(header.value, _SILENT)
-        except (re2.error, UnicodeError) as error:
-            yield Violation(f"{path}.value", f"must be a valid regular expression (RE2): {_text(error)}")
-
-
-def _text(error: Exception) -> str:
-    """RE2 speaks in bytes."""
-    said = error.args[0] if error.args else ""
-    return said.decode(errors="replace") if isinstance(said, bytes) else re.sub(r"\s+", " ", str(said))
 
 
 def _host_selection_violations(predicates: tuple[HostSelection, ...], path: str) -> Iterator[Violation]:
