@@ -38,7 +38,11 @@ T = TypeVar("T")
 Decide = Callable[[int, int], int]
 Document = dict[str, Any]
 
-_MOST_REPAIRS: Final = 200
+_MOST_REPAIRS: Final = 60
+_FRAME: Final = frozenset({"to", "from_", "rules", "default", "append_modifications"})
+"""Fields without which a policy says nothing."""
+_NEARLY_ALWAYS: Final = 9
+_USUAL: Final = 2
 _MANY: Final = 12
 _RARELY: Final = 20
 _TOKEN: Final = re.compile(r"\[(\d+)\]|\[\"([^\"]*)\"\]|([^.\[\]]+)")
@@ -60,6 +64,7 @@ class Writer:
     bold: int = 0
     services: Sequence[str] = ("backend", "other")
     _names: count[int] = dataclasses.field(default_factory=count)
+    _at_length: bool = False
 
     def policy(self, policy: Policy) -> Document:
         """The spec of a policy; a careful user does not say which proxies and destinations it is for."""
@@ -88,16 +93,16 @@ class Writer:
         if self.careful and model in _SENSE:
             return _SENSE[model](self)
         written = {
-            field.alias or name: self.value(field.annotation, self._longest(field), f"{model.__name__}.{field.alias}")
+            field.alias or name: self.value(field.annotation, _longest(field), f"{model.__name__}.{field.alias}")
             for name, field in model.model_fields.items()
-            if field.is_required() or self.coin()
+            if field.is_required() or self.coin(_NEARLY_ALWAYS if self.careful and name in _FRAME else None)
         }
         if self.careful and written.get("matches") and "http" in _fields_of_default(model):
             written["default"] = self._of_requests(written.get("default", {}))
         return written
 
     def value(self, annotation: Any, most: int, where: str) -> Any:
-        """A value of a type, for the field ``where``."""
+        """A value of a type, for the field ``where``; a list has ``most`` items."""
         if self.careful and where in values.BY_FIELD:
             return self.of(values.BY_FIELD[where])
         if hasattr(annotation, "model_fields"):
@@ -107,7 +112,7 @@ class Writer:
         parts = [part for part in getattr(annotation, "__args__", ()) if part not in (type(None), ...)]
         match getattr(annotation, "__origin__", None):
             case builtins.tuple:
-                return [self.value(parts[0], 2, where) for _ in range(self._length(most))]
+                return self._list(parts[0], most, where)
             case builtins.dict:
                 return {self.text(): self.text() for _ in range(self.a(2))}
         if parts:
@@ -156,13 +161,14 @@ class Writer:
         """Some of the fields."""
         return {name: value for name, value in written.items() if self.coin()}
 
-    def _longest(self, field: Any) -> int:
-        """How many items are written into a list at most: two, as many as the schema lets, or in a while very many."""
-        usual = _MANY if self.bold and self.a(_RARELY) == 0 else 2
-        return min([usual, *(one.max_length for one in field.metadata if hasattr(one, "max_length"))])
-
-    def _length(self, most: int) -> int:
-        return most if most > 2 else self.a(most, least=int(self.careful))
+    def _list(self, item: Any, most: int, where: str) -> list[Any]:
+        """Up to two items; of a bold user once in a while very many, though not lists of them."""
+        if self.bold and not self._at_length and self.a(_RARELY) == 0:
+            self._at_length = True
+            made = [self.value(item, _USUAL, where) for _ in range(min(_MANY, most))]
+            self._at_length = False
+            return made
+        return [self.value(item, _USUAL, where) for _ in range(self.a(min(_USUAL, most), least=int(self.careful)))]
 
     def _of_requests(self, default: Document) -> Document:
         """What a conf says of requests; only that can depend on the client."""
@@ -184,15 +190,19 @@ def legal(policy: Policy, written: Document) -> Document | None:
 
 
 def repair(document: Document, faults: Callable[[Document], list[Violation]]) -> Document | None:
-    """A document without the parts that somebody has something against; None when nothing stays."""
+    """A document without the parts that somebody has something against; None when one of its own fields is such."""
     repaired = deepcopy(document)
     for _ in range(_MOST_REPAIRS):
         found = faults(repaired)
         if not found:
             return repaired
-        _cut(repaired, found[0].field)
-        if not repaired:
-            return None
+        places = [_place(repaired, path) for path in dict.fromkeys(fault.field for fault in found)]
+        # What is wrong itself, or else what something is missing in. From behind: a list moves up where it is cut.
+        for owner, key, _ in [place for place in reversed(places) if place[2]] or places[:1]:
+            if owner is None or owner is repaired:
+                return None
+            if key in (owner if isinstance(owner, dict) else range(len(owner))):
+                del owner[key]
     return None
 
 
@@ -205,9 +215,9 @@ def faults_of(policy: Policy, written: Document) -> list[Violation]:
     return list(policy.validate(spec))
 
 
-def _cut(document: Document, path: str) -> None:
+def _place(document: Document, path: str) -> tuple[Any, Any, bool]:
     """
-    Take out what a path leads to, or what is nearest to it.
+    Where the thing is that a path leads to, or what is nearest to it, and whether it is that itself.
 
     Some of Kuma's paths have parts that a document has not, and call ``rules`` ``from``.
     """
@@ -216,18 +226,22 @@ def _cut(document: Document, path: str) -> None:
     owner: Any = None
     key: Any = None
     here: Any = document
+    exact = False
     for token in _tokens(path):
-        if (isinstance(here, dict) and token in here) or (isinstance(here, list) and token in range(len(here))):
+        exact = (isinstance(here, dict) and token in here) or (isinstance(here, list) and token in range(len(here)))
+        if exact:
             owner, key, here = here, token, here[token]
-    if owner is None:
-        document.clear()
-    else:
-        del owner[key]
+    return owner, key, exact
 
 
 def _tokens(path: str) -> Iterator[str | int]:
     for number, quoted, name in _TOKEN.findall(path):
         yield int(number) if number else quoted or name
+
+
+def _longest(field: Any) -> int:
+    """How many items the schema lets a list have."""
+    return min([_MANY, *(one.max_length for one in field.metadata if hasattr(one, "max_length"))])
 
 
 def _fields_of_default(model: type[BaseModel]) -> Mapping[str, Any]:

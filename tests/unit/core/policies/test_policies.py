@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hypothesis import assume, given, reject
@@ -56,9 +57,12 @@ def documents(policy):
     )
 
 
+_between = cache(st.integers)
+
+
 def deciding(data):
     """How a writer of policies makes decisions in a property test."""
-    return lambda least, most: data.draw(st.integers(least, most))
+    return lambda least, most: data.draw(_between(least, most))
 
 
 def test_every_registered_policy_is_there_in_the_order_of_the_registry():
