@@ -2,121 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 
 import pytest
 
-from tests.e2e.harness import clients, documents
-from tests.e2e.harness.clients import CallFailed, HttpAnswer
-from tests.e2e.harness.documents import Inbound, builtin, permission
-from tests.e2e.harness.lab import Lab
-from tests.e2e.harness.ports import free_port
-from tests.e2e.harness.proxy import Proxy
+from tests.e2e.harness import clients
+from tests.e2e.harness.clients import CallFailed
+from tests.e2e.harness.clients import http1_answer as ask
+from tests.e2e.harness.routing import meshed, path, route, to
 from tests.e2e.harness.waiting import wait_until
 
 
-class Witness:
-    """An HTTP/1.1 service that says its name and remembers the requests that reached it; ``/slow`` is not answered."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.seen: list[tuple[str, Mapping[str, str]]] = []
-        self._ended = threading.Event()
-        witness = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                witness.seen.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
-                if self.path.endswith("/slow"):
-                    witness._ended.wait(30)  # its own handler
-                self.send_response(200)
-                for key, value in (("content-length", str(len(name))), ("x-secret", "s"), ("x-kept", "k")):
-                    self.send_header(key, value)
-                self.end_headers()
-                self.wfile.write(name.encode())
-
-            def log_message(self, format: str, *args: object) -> None:  # the name is the base class's
-                """Tests are quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.handle_error = lambda request, client_address: None  # type: ignore[method-assign] # callers may leave
-        self.port: int = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._ended.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def witness() -> Iterator[Callable[[str], Witness]]:
-    """Makes witnesses, and ends them with the test."""
-    made: list[Witness] = []
-
-    def make(name: str) -> Witness:
-        made.append(Witness(name))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-def ask(port: int, path: str = "/", headers: Mapping[str, str] | None = None, *, seconds: float = 10) -> HttpAnswer:
-    """Any answer to a request with these headers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
-    try:
-        connection.request("GET", path, headers={"connection": "close", **(headers or {})})
-        response = connection.getresponse()
-        found = {name.lower(): value for name, value in response.getheaders()}
-        return HttpAnswer(response.status, response.read().decode(errors="replace"), found)
-    except (OSError, http.client.HTTPException) as error:
-        raise CallFailed(f"{type(error).__name__}: {error}") from error
-    finally:
-        connection.close()
-
-
-def meshed(lab: Lab, mesh: str, protocol: str, applications: Mapping[str, int]) -> Proxy:
-    """A mesh with mutual TLS, services behind one proxy, and a caller that has ``v1`` as its only outbound."""
-    lab.mesh(documents.mesh(mesh, builtin("ca-1")))
-    lab.mesh(permission(mesh, "everyone"))
-    inbounds = [Inbound(name, protocol, free_port(), port) for name, port in applications.items()]
-    lab.proxy("servers", mesh=mesh, inbounds=inbounds).start()
-    return lab.proxy("caller", mesh=mesh, calls=("v1",)).start()
-
-
-def route(mesh: str, name: str, *rules: str, kind: str = "MeshHTTPRoute") -> str:
-    """A route for calls to ``v1``; each rule is one line of YAML."""
-    lines = "".join(f"        - {rule}\n" for rule in rules)
-    return (
-        f"type: {kind}\nmesh: {mesh}\nname: {name}\nspec:\n  to:\n"
-        f"    - targetRef: {{kind: MeshService, name: v1}}\n      rules:\n{lines}"
-    )
-
-
-def to(*shares: str) -> str:
-    """Backends, each as ``name=weight``."""
-    refs = (share.partition("=") for share in shares)
-    return f"backendRefs: [{', '.join(f'{{kind: MeshService, name: {n}, weight: {w}}}' for n, _, w in refs)}]"
-
-
-def path(value: str, kind: str = "PathPrefix") -> str:
-    """The list of one match by path."""
-    return f"matches: [{{path: {{type: {kind}, value: '{value}'}}}}]"
-
-
-def test_requests_are_split_by_weight(lab, witness):
+def test_requests_are_split_by_weight(lab):
     """All to one, then half and half, and back when the policy goes; the backends are no outbounds of the caller."""
-    caller = meshed(lab, "shares", "http", {name: witness(name).port for name in ("v1", "v2", "v3")})
+    caller = meshed(lab, "shares", "http", {name: lab.witness(name).port for name in ("v1", "v2", "v3")})
     port = caller.outbound("v1")
     wait_until(lambda: clients.http1(port) == "v1", "without a policy the service itself answers")
 
@@ -137,9 +38,9 @@ def test_requests_are_split_by_weight(lab, witness):
     wait_until(lambda: clients.http1(port) == "v1", "without the policy the service itself answers again")
 
 
-def test_requests_are_told_apart_and_changed(lab, witness):
+def test_requests_are_told_apart_and_changed(lab):
     """Matches by path, header and query; rewrites, redirects, header changes and mirrors."""
-    seen = {name: witness(name) for name in ("v1", "v2", "copies")}
+    seen = {name: lab.witness(name) for name in ("v1", "v2", "copies")}
     caller = meshed(lab, "matched", "http", {name: one.port for name, one in seen.items()})
     port = caller.outbound("v1")
     rewrite = "{type: URLRewrite, urlRewrite: {hostname: new.test, path: {type: %s}}}"
@@ -208,9 +109,9 @@ def test_requests_are_told_apart_and_changed(lab, witness):
     wait_until(lambda: [one for one, _ in seen["copies"].seen] == ["/copied/path"], "the copy arrives, and only that")
 
 
-def test_a_timeout_for_one_route_only(lab, witness):
+def test_a_timeout_for_one_route_only(lab):
     """A MeshTimeout for a MeshHTTPRoute ends its requests; those of another route to the same service go on."""
-    caller = meshed(lab, "timed", "http", {"v1": witness("v1").port})
+    caller = meshed(lab, "timed", "http", {"v1": lab.witness("v1").port})
     port = caller.outbound("v1")
     lab.mesh(route("timed", "quick", f"{{{path('/quick')}, default: {{}}}}"))
     lab.mesh(route("timed", "patient", f"{{{path('/patient')}, default: {{}}}}"))
@@ -254,9 +155,9 @@ def test_connections_are_split_by_weight(lab):
     assert 20 <= counted["v2"] <= 80, counted
 
 
-def test_requests_to_a_service_that_does_not_say_it_speaks_http(lab, witness):
+def test_requests_to_a_service_that_does_not_say_it_speaks_http(lab):
     """Rules for requests make HTTP of it, in the version the caller speaks; its application knows HTTP/1.1 only."""
-    caller = meshed(lab, "untold", "tcp", {name: witness(name).port for name in ("v1", "v2")})
+    caller = meshed(lab, "untold", "tcp", {name: lab.witness(name).port for name in ("v1", "v2")})
     port = caller.outbound("v1")
 
     lab.mesh(route("untold", "r", f"{{{path('/away')}, default: {{{to('v2=1')}}}}}"))

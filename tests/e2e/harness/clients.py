@@ -29,14 +29,21 @@ class HttpAnswer:
     headers: Mapping[str, str]
 
 
-def http1_answer(port: int, path: str = "/", *, seconds: float = _SECONDS) -> HttpAnswer:
+def http1_answer(
+    port: int,
+    path: str = "/",
+    headers: Mapping[str, str] | None = None,
+    *,
+    method: str = "GET",
+    seconds: float = _SECONDS,
+) -> HttpAnswer:
     """Any answer to an HTTP/1.1 request."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
-        connection.request("GET", path, headers={"connection": "close"})
+        connection.request(method, path, headers={"connection": "close", **(headers or {})})
         response = connection.getresponse()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return HttpAnswer(response.status, response.read().decode(errors="replace"), headers)
+        found = {name.lower(): value for name, value in response.getheaders()}
+        return HttpAnswer(response.status, response.read().decode(errors="replace"), found)
     except (OSError, http.client.HTTPException) as error:
         raise CallFailed(f"{type(error).__name__}: {error}") from error
     finally:

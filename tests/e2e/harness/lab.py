@@ -13,6 +13,7 @@ from tests.e2e.harness.documents import Inbound
 from tests.e2e.harness.ports import free_port
 from tests.e2e.harness.proxy import Given, Proxy
 from tests.e2e.harness.waiting import wait_until
+from tests.e2e.harness.witness import Witness
 
 A = TypeVar("A", bound=Application)
 
@@ -50,6 +51,9 @@ class Lab:
 
     def grpc(self, name: str) -> GrpcEcho:
         return self._keep(GrpcEcho(name))
+
+    def witness(self, name: str) -> Witness:
+        return self._keep(Witness(name))
 
     def _keep(self, application: A) -> A:
         self._applications.append(application)
