@@ -143,7 +143,7 @@ def drawn(count: int, number: int) -> list[LegalSet]:
 def legal_set(number: int) -> LegalSet:
     """A whole mesh; always the same for a number."""
     writer = Writer(Random(number).randint, careful=True)
-    writer.bold = writer.pick(0, 2, 4)
+    writer.bold = writer.pick(0, 2, 4)  # in what is not a policy
     speaks = {writer.of(_SERVICES): writer.of(_PROTOCOLS) for _ in range(4)}
     writer.services = [*speaks]
     dataplanes = [one for index in range(writer.a(3) + 1) if (one := _dataplane(writer, index, speaks)) is not None]
@@ -236,6 +236,7 @@ def _policies(writer: Writer, proxies: Sequence[str]) -> Iterator[Document]:
     names = _NAMES[: writer.a(len(_NAMES) - 1) + 1]
     for name in names:
         policy = favourite if writer.coin(4) else writer.pick(*POLICIES)
+        writer.bold, writer.talkative = writer.pick(0, 1, 2, 4), writer.pick(4, 7, 9, 9)
         spec = legal(policy, _written(writer, policy, proxies, names))
         if spec is not None:
             made += 1

@@ -39,7 +39,8 @@ Decide = Callable[[int, int], int]
 Document = dict[str, Any]
 
 _MOST_REPAIRS: Final = 60
-_FRAME: Final = frozenset({"to", "from_", "rules", "default", "append_modifications"})
+_PARTS: Final = ("to", "from", "rules", "default")
+_FRAME: Final = frozenset({"to", "from_", "rules", "default", "local", "append_modifications"})
 """Fields without which a policy says nothing."""
 _NEARLY_ALWAYS: Final = 9
 _USUAL: Final = 2
@@ -53,8 +54,7 @@ class Writer:
     """
     Someone who knows the schema. A careful one also writes values that make sense.
 
-    ``bold`` is how many values of ten are at the edge of what is accepted; a bold user leaves more fields away, so that
-    one edge is not spoiled by another.
+    Of ten values ``bold`` are at the edge of what is accepted; of ten optional fields ``talkative`` are written.
 
     ``decide`` gives a whole number between two others, both included; ``services`` are what references may name.
     """
@@ -62,6 +62,7 @@ class Writer:
     decide: Decide
     careful: bool
     bold: int = 0
+    talkative: int = 9
     services: Sequence[str] = ("backend", "other")
     _names: count[int] = dataclasses.field(default_factory=count)
     _at_length: bool = False
@@ -149,8 +150,8 @@ class Writer:
         return self.decide(least, most)
 
     def coin(self, of_ten: int | None = None) -> bool:
-        """Whether something is written: by a careful user mostly, by another in half of the cases."""
-        usual = 9 - self.bold if self.careful else 5
+        """Whether something is written."""
+        usual = self.talkative if self.careful else 5
         return self.a(9) < (usual if of_ten is None else of_ten)
 
     def pick(self, *choice: T) -> T:
@@ -186,7 +187,8 @@ class Writer:
 def legal(policy: Policy, written: Document) -> Document | None:
     """A spec without the parts that a validator has something against; None when hardly anything stays."""
     repaired = repair({"spec": written}, lambda document: faults_of(policy, document["spec"]))
-    return repaired["spec"] if repaired is not None and repaired["spec"].keys() - {"targetRef"} else None
+    says_something = repaired is not None and any(repaired["spec"].get(name) for name in _PARTS)
+    return repaired["spec"] if repaired is not None and says_something else None
 
 
 def repair(document: Document, faults: Callable[[Document], list[Violation]]) -> Document | None:
