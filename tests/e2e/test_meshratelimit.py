@@ -29,20 +29,22 @@ class Gate:
             f"spec: {{targetRef: {{kind: Dataplane, name: gate-1}}, rules: {rules}}}\n"
         )
         self.lab.control_plane.kumactl("apply", "--wait", "-f", "-", stdin=document)
+        wait_until(self.settled, "connections opened before the policy changed are closed")
+
+    def settled(self) -> bool:
+        """Whether nothing is left of what the services' proxy had before."""
+        stats = self.lab.control_plane.api.request("GET", "/meshes/gate/dataplanes/gate-1/stats").text
+        shown = dict(line.rsplit(": ", 1) for line in stats.splitlines() if line.startswith("listener_manager."))
+        assert shown["listener_manager.total_listeners_active"] != "0", shown
+        return {value for name, value in shown.items() if name.endswith("_draining")} <= {"0"}
 
     def statuses(self, caller: Proxy, times: int) -> list[int]:
         """What so many requests are answered."""
         return [clients.http1_answer(caller.outbound("api")).status for _ in range(times)]
 
     def allowed(self, caller: Proxy, most: int, refused: int = 429) -> bool:
-        """
-        Whether so many requests are answered, and every further one is refused.
-
-        One more may be, on a connection between the proxies that was open before the policy changed.
-        """
-        answers = self.statuses(caller, most + 3)
-        first = answers.index(refused)
-        return first in (most, most + 1) and answers == [200] * first + [refused] * (len(answers) - first)
+        """Whether so many requests are answered, and every further one is refused."""
+        return self.statuses(caller, most + 3) == [200] * most + [refused] * 3
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,17 @@ def test_a_temporary_directory_is_passable_and_gone_afterwards():
     assert not path.exists()
 
 
-def test_what_a_killed_kuma_dp_left_is_removed_by_the_next_start(tmp_path: Path, monkeypatch):
+@pytest.fixture
+def temporary(monkeypatch):
+    """Where temporary directories are made; its name is short, for there will be sockets in them."""
+    with tempfile.TemporaryDirectory() as base:
+        monkeypatch.setattr(tempfile, "tempdir", base)
+        yield Path(base)
+
+
+def test_what_a_killed_kuma_dp_left_is_removed_by_the_next_start(temporary: Path):
     """It holds a token. What is in use, or is not ours to judge, stays."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    left, foreign = tmp_path / "kuma-dp-left", tmp_path / "kuma-dp-of-kuma"
+    left, foreign = temporary / "kuma-dp-left", temporary / "kuma-dp-of-kuma"
     for directory in (left, foreign):
         directory.mkdir()
         (directory / "bootstrap.yaml").write_text("token")
@@ -35,7 +42,7 @@ def test_what_a_killed_kuma_dp_left_is_removed_by_the_next_start(tmp_path: Path,
             assert first.exists()
         assert not second.exists()
 
-    assert [entry.name for entry in tmp_path.iterdir()] == ["kuma-dp-of-kuma"]
+    assert [entry.name for entry in temporary.iterdir()] == ["kuma-dp-of-kuma"]
 
 
 def test_a_given_directory_is_made_and_kept():

@@ -100,14 +100,19 @@ async def messages(exchange: Exchange) -> AsyncIterator[bytes]:
         BadRequest: a compressed message, which we never offer to read.
     """
     buffer = bytearray()
-    async for chunk in exchange:
-        if not chunk:
-            return  # once a connection is lost Granian gives empty chunks for ever; gRPC clients send none
-        buffer += chunk
-        while (length := _complete(buffer)) is not None:
-            end = _HEADER.size + length
-            yield bytes(memoryview(buffer)[_HEADER.size : end])
-            del buffer[:end]
+    try:
+        async for chunk in exchange:
+            if not chunk:
+                return  # once a connection is lost Granian gives empty chunks for ever; gRPC clients send none
+            buffer += chunk
+            while (length := _complete(buffer)) is not None:
+                end = _HEADER.size + length
+                yield bytes(memoryview(buffer)[_HEADER.size : end])
+                del buffer[:end]
+    finally:
+        # A client of gRPC sees its stream end only when its request is let go of as well, and this frame, through
+        # which an exception may have gone, can live on as the transport could in Response.
+        del exchange
 
 
 def _complete(buffer: bytearray) -> int | None:
