@@ -10,7 +10,7 @@ what it made in a bounded memory that can be dropped at any time without changin
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -162,4 +162,11 @@ def _patched(
     for cluster in resources.clusters:
         yield known.get(id(cluster.message)) or cluster_resource(cluster.message)
     for listener in resources.listeners:
-        yield known.get(id(listener.message)) or XdsResource.of(LISTENER, listener.message.name, listener.message)
+        yield known.get(id(listener.message)) or _patched_listener(listener.message, staying)
+
+
+def _patched_listener(listener: Listener, made: Mapping[tuple[str, str], tuple[str, XdsResource]]) -> XdsResource:
+    """A listener that a patch touched: it leads where it led before."""
+    before = made.get((LISTENER, listener.name))
+    leads_to = before[1].leads_to if before is not None else frozenset()
+    return XdsResource.of(LISTENER, listener.name, listener, leads_to=leads_to)

@@ -52,16 +52,19 @@ def packed_cluster(draft: ClusterDraft) -> XdsResource:
     return cluster_resource(draft.cluster)
 
 
-def packed_listener(listener: Listener, chains: list[ChainDraft]) -> XdsResource:
-    """A listener with its chains, in order."""
+def packed_listener(
+    listener: Listener, chains: list[ChainDraft], clusters: Iterable[ClusterDraft] = ()
+) -> XdsResource:
+    """A listener with its chains, in order, and the clusters it leads to."""
     listener.filter_chains.extend(_chain(chain) for chain in chains)
-    return XdsResource.of(names.LISTENER, listener.name, listener)
+    leads_to = frozenset(draft.cluster.name for draft in clusters)
+    return XdsResource.of(names.LISTENER, listener.name, listener, leads_to=leads_to)
 
 
 def packed_inbound(draft: InboundDraft) -> tuple[XdsResource, ...]:
     """The listener and cluster of an inbound."""
     return (
-        packed_listener(draft.listener, draft.chains),
+        packed_listener(draft.listener, draft.chains, [draft.local]),
         packed_cluster(draft.local),
         *_packed_once(draft.extra_clusters, {draft.local.cluster.name}),
     )
@@ -70,7 +73,7 @@ def packed_inbound(draft: InboundDraft) -> tuple[XdsResource, ...]:
 def packed_outbound(draft: OutboundDraft) -> tuple[XdsResource, ...]:
     """The listener and clusters of an outbound."""
     return (
-        packed_listener(draft.listener, [draft.chain]),
+        packed_listener(draft.listener, [draft.chain], draft.clusters),
         *(packed_cluster(cluster) for cluster in draft.clusters),
         *_packed_once(draft.extra_clusters, {cluster.cluster.name for cluster in draft.clusters}),
     )

@@ -43,9 +43,10 @@ class XdsResource:
     (a certificate issued before a restart); such a resource is ``held`` and never sent.
 
     ``awaits`` is what a cluster is used only with: the endpoints of this name, of its own unless given; "" for none.
+    ``leads_to`` are the clusters that a listener sends traffic to.
     """
 
-    __slots__ = ("_delta", "_sotw", "awaits", "body", "held", "name", "type_url", "version")
+    __slots__ = ("_delta", "_sotw", "awaits", "body", "held", "leads_to", "name", "type_url", "version")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class XdsResource:
         *,
         held: bool = False,
         awaits: str | None = None,
+        leads_to: frozenset[str] = frozenset(),
     ) -> None:
         self.type_url = type_url
         self.name = name
@@ -63,15 +65,24 @@ class XdsResource:
         self.version = version or blake2b(body, digest_size=8).hexdigest()
         self.held = held
         self.awaits = name if awaits is None else awaits
+        self.leads_to = leads_to
         self._delta: bytes | None = None
         self._sotw: bytes | None = None
 
     @classmethod
     def of(
-        cls, type_url: str, name: str, message: Message, version: str = "", *, awaits: str | None = None
+        cls,
+        type_url: str,
+        name: str,
+        message: Message,
+        version: str = "",
+        *,
+        awaits: str | None = None,
+        leads_to: frozenset[str] = frozenset(),
     ) -> XdsResource:
         """Serialise a message deterministically."""
-        return cls(type_url, name, message.SerializeToString(deterministic=True), version, awaits=awaits)
+        body = message.SerializeToString(deterministic=True)
+        return cls(type_url, name, body, version, awaits=awaits, leads_to=leads_to)
 
     def __eq__(self, other: object) -> bool:
         if self is other:

@@ -10,6 +10,7 @@ Promises:
   until it changes or the proxy asks for more;
 * traffic never meets a gap (make before break): clusters are sent first, their endpoints next, listeners only after
   new clusters have endpoints, and clusters that are no longer wanted go only after the listeners that used them;
+* a cluster that the proxy refused holds back the listeners that need it, and no other;
 * endpoints of existing clusters never wait for anything but their own previous response;
 * endpoints, routes and secrets are never taken from a proxy that still uses them: it lets go of them itself, after the
   cluster or listener they belonged to;
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from google.protobuf.message import DecodeError
 
@@ -93,6 +94,17 @@ class _Flight:
 
 
 @dataclass(slots=True)
+class _Withheld:
+    """A listener that waits for a cluster which the proxy refused."""
+
+    wanted: XdsResource
+    kept: XdsResource | None
+    """What the proxy has instead."""
+    revision: int
+    """When ``wanted`` became so."""
+
+
+@dataclass(slots=True)
 class _Type:
     """What is known about one type. ``delivered`` is what the proxy has, as far as it told."""
 
@@ -115,10 +127,19 @@ class _Type:
     """Names to send whether or not they changed."""
     leaving: dict[str, XdsResource] = field(default_factory=dict)
     """Clusters no longer wanted, kept until no listener uses them."""
+    blamed: frozenset[str] = frozenset()
+    """The clusters that the last refusal is about."""
+    applied: dict[str, XdsResource] = field(default_factory=dict)
+    """The clusters that came in refused responses and were fine, by name."""
+    withheld: dict[str, _Withheld] = field(default_factory=dict)
+    """Listeners, by name."""
 
 
 class Session:
     """The rules both dialects share. Feed ``receive`` and ``update``; carry out the commands in order."""
+
+    sends_whole_sets: ClassVar[bool] = False
+    """Whether a response says of every cluster and listener, also by leaving it out."""
 
     def __init__(self, wire: Wire, deltas: LayerDeltas) -> None:
         self._wire = wire
@@ -155,21 +176,34 @@ class Session:
 
     def holds(self, revision: int) -> bool:
         """
-        Whether the proxy has accepted all that the changes up to a store revision mean for it.
+        Whether the proxy has accepted all that the changes from a store revision on mean for it.
 
         A response that it refused before, and that these changes did not touch, does not count.
         """
-        return self._desired is not None and all(
-            self._settled(state) or (state.rejected is not None and state.rejected.revision < revision)
-            for state in self._types.values()
-        )
+        desired = self._desired
+        return desired is not None and all(self._holds(state, desired, revision) for state in self._types.values())
+
+    def _holds(self, state: _Type, desired: Desired, revision: int) -> bool:
+        if not state.asked:
+            return True
+        if state.flight is not None or state.owed - state.refused:
+            return False
+        if any(one.revision >= revision for one in state.withheld.values()):
+            return False
+        if state.rejected is not None:
+            return state.rejected.revision < revision and not self._differs(state, state.rejected, desired)
+        return not any(self._pending(state))
 
     def refused(self, revision: int) -> tuple[str, ...]:
-        """The types of which it refused what the changes from this store revision on brought."""
+        """
+        The types of which it refused what the changes from this store revision on brought, or cannot be sent it
+        because of a cluster that it refused.
+        """
         return tuple(
             url
             for url, state in self._types.items()
-            if state.rejected is not None and state.rejected.revision >= revision
+            if (state.rejected is not None and state.rejected.revision >= revision and state.flight is None)
+            or any(one.revision >= revision for one in state.withheld.values())
         )
 
     def has(self, resource: XdsResource) -> bool:
@@ -193,7 +227,7 @@ class Session:
     def _settled(self, state: _Type) -> bool:
         if not state.asked:
             return True
-        if state.flight is not None or state.rejected is not None or state.leaving or state.owed:
+        if state.flight is not None or state.rejected is not None or state.leaving or state.owed or state.withheld:
             return False
         changed, removed = self._pending(state)
         return not changed and not removed
@@ -216,18 +250,29 @@ class Session:
             return
         state.flight = None
         if error is None:
-            state.delivered, state.rejected, state.refused = flight.desired, None, frozenset()
+            self._accepted(state, flight.desired)
             state.held = {name: version for name, version in state.held.items() if name in state.owed}
             if state.url == ENDPOINT:
                 self._warming.difference_update(flight.touched)
             yield Acked(state.url)
             return
         state.rejected, state.refused = flight.desired, state.refused.union(flight.touched)
+        if state.url == CLUSTER:
+            state.blamed = _blamed(error, flight.touched)
+            for name in set(flight.touched) - state.blamed:
+                state.applied.pop(name, None)
+                if (fine := flight.desired.get(CLUSTER, name)) is not None:
+                    state.applied[name] = fine
         for name in flight.touched:
             state.held.pop(name, None)
         # What was refused is not waited for: one bad cluster or assignment must not hold up every listener.
         self._warming.difference_update(flight.touched if state.url in {CLUSTER, ENDPOINT} else ())
         yield Nacked(state.url, flight.version, error)
+
+    def _accepted(self, state: _Type, desired: Desired) -> None:
+        state.delivered, state.rejected = desired, None
+        state.refused = state.blamed = frozenset()
+        state.applied = {}
 
     def _subscribe(self, state: _Type, names: set[str], held: Mapping[str, str]) -> Iterator[Command]:
         if len(state.names | names) > MAX_NAMES:
@@ -254,11 +299,7 @@ class Session:
     def _may_send(self, state: _Type) -> bool:
         if state.url != LISTENER:
             return True
-        clusters = self._types[CLUSTER]
-        if clusters.flight is not None or self._warming:
-            return False
-        # A fresh proxy has no listeners to keep: those whose clusters it did accept are better than none.
-        return clusters.rejected is None or not (state.answered or state.returning)
+        return self._types[CLUSTER].flight is None and not self._warming
 
     def _listeners_settled(self) -> bool:
         # A proxy that comes back asks for clusters first; until it asks for listeners, its old ones are in use.
@@ -266,19 +307,65 @@ class Session:
         return listeners.asked and self._settled(listeners)
 
     def _push(self, state: _Type, desired: Desired) -> Iterator[Command]:
+        lacking = self._lacking(state)
+        if lacking and state.delivered is None and self.sends_whole_sets:
+            return  # it would take away what the proxy brought along
+        freed = self._freed(state, desired, lacking)
         if state.rejected is not None:
-            if not self._differs(state, state.rejected, desired) and state.owed <= state.refused:
+            if not freed and not self._differs(state, state.rejected, desired) and state.owed <= state.refused:
                 return
             state.owed |= state.refused
+        state.owed |= freed
         changed, removed = self._pending(state)
+        if lacking:
+            changed = self._withhold(state, desired, changed, lacking)
         if state.url == CLUSTER:
             removed = self._hold_back(state, changed, removed)
         # Of an empty set, too, the proxy has to be told once; a set it brought along by name was compared.
         if not changed and not removed and (state.answered or state.held or not state.wildcard):
-            state.delivered, state.rejected, state.refused = desired, None, frozenset()
+            self._accepted(state, desired)
             self._clear_debts(state, desired)
             return
         yield self._respond(state, desired, changed, removed)
+
+    def _lacking(self, state: _Type) -> frozenset[str]:
+        """The clusters without which a listener would lead nowhere: new ones that the proxy refused."""
+        clusters = self._types[CLUSTER]
+        # A fresh proxy has no listeners to keep: those whose clusters it did accept are better than none.
+        if state.url != LISTENER or clusters.rejected is None or not (state.answered or state.returning):
+            return frozenset()
+        return frozenset(name for name in clusters.blamed if self._cluster_in_use(name) is None)
+
+    def _cluster_in_use(self, name: str) -> XdsResource | None:
+        """What the proxy has of a cluster."""
+        clusters = self._types[CLUSTER]
+        known = clusters.applied.get(name)
+        return known or (clusters.delivered.get(CLUSTER, name) if clusters.delivered is not None else None)
+
+    def _freed(self, state: _Type, desired: Desired, lacking: frozenset[str]) -> set[str]:
+        """Let go of withheld listeners that need no longer wait; those that are still wanted."""
+        now = {name: desired.get(state.url, name) for name in state.withheld}
+        free = {name: x for name, x in now.items() if x is None or not x.leads_to & lacking}
+        for name in free:
+            del state.withheld[name]
+        return {name for name, x in free.items() if x is not None}
+
+    def _withhold(
+        self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], lacking: frozenset[str]
+    ) -> tuple[XdsResource, ...]:
+        """Keep back the listeners that need what the proxy lacks; the others."""
+        sent = []
+        for resource in changed:
+            if not resource.leads_to & lacking:
+                sent.append(resource)
+                continue
+            known = state.withheld.get(resource.name)
+            if known is None:
+                kept = state.delivered.get(LISTENER, resource.name) if state.delivered is not None else None
+                state.withheld[resource.name] = _Withheld(resource, kept, desired.revision)
+            elif known.wanted != resource:
+                known.wanted, known.revision = resource, desired.revision
+        return tuple(sent)
 
     def _differs(self, state: _Type, old: Desired, new: Desired) -> bool:
         for before, after in zip(old.layers, new.layers, strict=True):
@@ -342,8 +429,7 @@ class Session:
         for resource in changed:
             state.leaving.pop(resource.name, None)
         for name in removed:
-            known = state.delivered.get(CLUSTER, name) if state.delivered is not None else None
-            state.leaving[name] = known or XdsResource(CLUSTER, name, b"", held=True)
+            state.leaving[name] = self._cluster_in_use(name) or XdsResource(CLUSTER, name, b"", held=True)
         return ()
 
     def _respond(
@@ -442,6 +528,8 @@ class SotwSession(Session):
     the protocol allows for these types.
     """
 
+    sends_whole_sets = True
+
     def __init__(self, wire: Wire, deltas: LayerDeltas) -> None:
         super().__init__(wire, deltas)
         self._brought: dict[str, str] = {}
@@ -496,6 +584,11 @@ class SotwSession(Session):
     ) -> tuple[str, str, bytes]:
         if state.wildcard:
             staying = {resource.name: resource for resource in desired.of_type(state.url)}
+            for name, one in state.withheld.items():
+                if one.kept is None:
+                    del staying[name]
+                else:
+                    staying[name] = one.kept
             leaving = {name: x for name, x in state.leaving.items() if name not in staying and not x.held}
             resources = (*staying.values(), *leaving.values())
         else:
@@ -503,3 +596,12 @@ class SotwSession(Session):
         version = set_version(resources)
         nonce, message = self._wire.sotw(state.url, resources, version, state.last_nonce)
         return nonce, version, message
+
+
+def _blamed(error: str, touched: tuple[str, ...]) -> frozenset[str]:
+    """
+    The clusters that a refusal is about: Envoy applies the others of the response.
+
+    Envoy says "Error adding/updating cluster(s) NAME: reason, NAME: reason"; where it names none, all count.
+    """
+    return frozenset(name for name in touched if f"{name}: " in error) or frozenset(touched)

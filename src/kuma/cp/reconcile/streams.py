@@ -429,9 +429,11 @@ class Streams:
             return
         known, trust = self._trusted.get(mesh), state.snapshot.trust
         self._trusted[mesh] = trust
-        secret = names.mesh_ca_secret(mesh)
-        missing = dict.fromkeys(stream for stream in self.of_mesh(mesh) if secret in stream.held)
-        if known is not None and known is not trust and missing:
+        missing: dict[Stream, None] = {}
+        if known is not None and known is not trust:
+            secret = names.mesh_ca_secret(mesh)
+            missing = dict.fromkeys(stream for stream in self.of_mesh(mesh) if secret in stream.held)
+        if missing:
             loop = asyncio.get_running_loop()
             under_way = self._spreading.get(mesh)
             before = self._issuing.get(mesh) if under_way is None else under_way.before

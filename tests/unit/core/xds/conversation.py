@@ -22,8 +22,9 @@ SHORT = {CLUSTER: "CDS", ENDPOINT: "EDS", LISTENER: "LDS", SECRET: "SDS"}
 
 
 def resource(type_url: str, name: str, content: object = 1) -> XdsResource:
-    """A resource of some content."""
-    return XdsResource(type_url, name, f"{name}={content}".encode())
+    """A resource of some content; a listener leads to the cluster of its name."""
+    leads_to = frozenset({name} if type_url == LISTENER else ())
+    return XdsResource(type_url, name, f"{name}={content}".encode(), leads_to=leads_to)
 
 
 def layer(

@@ -416,6 +416,91 @@ def test_listeners_wait_for_clusters_that_were_refused(proxy):
     assert responses(proxy.answer(CLUSTER, clusters, "no")) == []
 
 
+def changing(listeners, clusters=(), revision=2):
+    """Service ``a`` as it was before, but for these listeners and clusters."""
+    return desired(layer({"a": 1, **dict(clusters)}, {"a": 1}, dict(listeners)), revision=revision)
+
+
+def test_listeners_that_need_no_refused_cluster_do_not_wait(proxy):
+    """One bad cluster must not keep a permission from being withdrawn; the listener that needs it follows it."""
+    connected(proxy, services("a", "b"))
+    state = {"a": 2, "b": 1, "new": 1}
+    [clusters] = responses(proxy.want(desired(layer({"a": 1, "b": 1, "new": "bad"}, {"a": 1, "b": 1}, state))))
+
+    [listeners] = responses(proxy.answer(CLUSTER, clusters, "Error adding/updating cluster(s) new: bad"))
+    assert listeners.resources["a"] == "a=2"
+    assert "new" not in listeners.resources
+    assert responses(proxy.answer(LISTENER, listeners)) == []
+    assert not proxy.session.in_sync()
+
+    said = settle(proxy, proxy.want(desired(layer({"a": 1, "b": 1, "new": 1}, {"a": 1, "b": 1}, state))))
+    assert said[0].kind == "CDS"
+    assert said[-1].kind == "LDS"
+    assert said[-1].resources["new"] == "new=1"
+    assert proxy.session.in_sync()
+
+
+def test_a_refused_change_of_a_cluster_holds_no_listener_back(proxy):
+    """The proxy still has the cluster as it was."""
+    connected(proxy, services("a"))
+    clusters, endpoints = responses(proxy.want(changing({"a": 2}, {"a": "bad"})))
+    proxy.answer(ENDPOINT, endpoints)
+
+    assert responses(proxy.answer(CLUSTER, clusters, "no")) == [sent("LDS", "a", content=2)]
+
+
+def test_a_listener_that_is_held_back_stays_as_it_was(proxy):
+    """Also where the whole set is sent, with another change."""
+    connected(proxy, services("a", "b"))
+    both = {"a": 1, "b": 1}
+    moved = XdsResource(LISTENER, "b", b"b=2", leads_to=frozenset({"new"}))
+    [clusters] = responses(
+        proxy.want(desired(layer({**both, "new": "bad"}, both, {"a": 2}), layer_of(moved), revision=2))
+    )
+
+    [listeners] = responses(proxy.answer(CLUSTER, clusters, "new: bad"))
+    proxy.answer(LISTENER, listeners)
+
+    assert listeners.resources == ({"a": "a=2"} if proxy.dialect == "delta" else {"a": "a=2", "b": "b=1"})
+    assert proxy.session.refused(2) == (CLUSTER, LISTENER)
+    assert not proxy.session.holds(2)
+
+    assert settle(proxy, proxy.want(services("a", "b", revision=3)))
+    assert proxy.session.holds(3)
+    assert proxy.session.in_sync()
+
+
+def test_a_later_change_does_not_wait_for_listeners_held_back_before(proxy):
+    """They lack what an earlier change brought."""
+    connected(proxy, services("a"))
+    [clusters] = responses(proxy.want(changing({"a": 1, "new": 1}, {"new": "bad"}, revision=5)))
+    proxy.answer(CLUSTER, clusters, "new: bad")
+    assert proxy.session.refused(5) == (CLUSTER, LISTENER)
+
+    [listeners] = responses(proxy.want(changing({"a": 2, "new": 1}, {"new": "bad"}, revision=6)))
+    assert not proxy.session.holds(6)
+    proxy.answer(LISTENER, listeners)
+
+    assert proxy.session.holds(6)
+    assert proxy.session.refused(6) == ()
+    settle(proxy, proxy.want(changing({"a": 2, "new": 2}, {"new": "bad"}, revision=7)))
+    assert proxy.session.refused(7) == (LISTENER,)
+
+
+def test_a_change_is_not_there_while_its_answer_is_awaited(proxy):
+    """A type that was refused before is sent anew with the next change: only the answer to that counts."""
+    connected(proxy, services("a"))
+    [first] = responses(proxy.want(changing({"a": "bad"}, revision=5)))
+    proxy.answer(LISTENER, first, "no")
+    [second] = responses(proxy.want(changing({"a": "worse"}, revision=6)))
+
+    assert not proxy.session.holds(6)
+    assert proxy.session.refused(5) == ()
+    proxy.answer(LISTENER, second, "no")
+    assert not proxy.session.holds(6)
+    assert proxy.session.refused(6) == (LISTENER,)
+
+
 def test_a_fresh_proxy_that_refused_a_cluster_still_gets_listeners(proxy):
     """It has none to keep, so those it can serve are better than none."""
     proxy.want(services("a", "bad"))

@@ -26,7 +26,7 @@ class Model:
     An Envoy that speaks over wires with any delay.
 
     It has a cluster's endpoints and a TLS listener's secret subscribed while it has the cluster or listener.
-    ``partial``: of a refused response it applies the good part, as Envoy does; else nothing.
+    ``partial``: of a refused response it applies the good part and names the bad, as Envoy does; else nothing.
     """
 
     delta: bool
@@ -90,7 +90,8 @@ class Model:
                 for name in said.removed:
                     self.accepted[url].pop(name, None)
         self.nacks += refused
-        self._answer(url, said, refused=refused)
+        bad = [name for name, body in said.resources.items() if "bad" in body]
+        self._answer(url, said, ", ".join(f"{name}: bad" for name in bad) if self.partial else "bad" if bad else "")
         self._follow(first=False)
         return True
 
@@ -114,12 +115,12 @@ class Model:
         if url == ENDPOINT:
             self.cold -= good.keys()
 
-    def _answer(self, url: str, said: Said, *, refused: bool) -> None:
+    def _answer(self, url: str, said: Said, refusal: str) -> None:
         self.nonces[url] = said.nonce
         request = DeltaDiscoveryRequest() if self.delta else self._sotw_request(url)
         request.type_url, request.response_nonce = url, said.nonce
-        if refused:
-            request.error_detail.message = "bad"
+        if refusal:
+            request.error_detail.message = refusal
         self.to_server.append(request.SerializeToString())
 
     def _follow(self, *, first: bool) -> None:
@@ -263,6 +264,29 @@ def test_traffic_never_meets_a_gap(delta, data):
             assert model.gaps() <= before & changed
         drain(model)
         assert not model.gaps()
+
+
+@pytest.mark.parametrize("delta", [True, False], ids=["delta", "sotw"])
+@given(data=st.data())
+def test_no_listener_leads_to_a_cluster_that_was_refused(delta, data):
+    """Whatever an Envoy refuses, the listeners that it runs lead to clusters it has; good listeners all get there."""
+    model = Model(delta, partial=True, wire=Wire("cp-1"), deltas=LayerDeltas())
+    model.want(data.draw(worlds(GOOD)))
+    drain(model)
+    for _ in range(data.draw(st.integers(1, 6))):
+        state = data.draw(worlds(CONTENT))
+        model.want(state)
+        for _ in range(data.draw(st.integers(0, 40))):
+            if data.draw(st.booleans()):
+                model.read()
+            else:
+                model.deliver()
+            assert model.has[LISTENER].keys() <= model.has[CLUSTER].keys()
+        drain(model)
+        wanted = {name: body for name, body in contents(state, LISTENER).items() if name in model.has[CLUSTER]}
+        assert {name: model.has[LISTENER].get(name) for name, body in wanted.items() if "bad" not in body} == {
+            name: body for name, body in wanted.items() if "bad" not in body
+        }
 
 
 @given(data=st.data())
