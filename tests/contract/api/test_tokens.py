@@ -55,13 +55,43 @@ async def test_a_user_token_works(cp, client):
         ("dataplane", {"mesh": "default", "type": "x"}, {"type": "must be one of dataplane, ingress, egress"}),
         ("dataplane", {"mesh": 5}, {"mesh": "in body must be of type string"}),
         ("dataplane", {"mesh": "default", "tags": {"a": "b"}}, {"tags.a": "in body must be of type array"}),
+        ("dataplane", {"mesh": "default", "tags": {"": ["b"]}}, {"tags": "the name of a tag cannot be empty"}),
         ("zone", {"validFor": "1h"}, {"scope": "cannot be empty"}),
+        ("zone", {"scope": ["egress", "foo"]}, {"scope[1]": "must be one of ingress, egress"}),
         ("user", {}, {"name": "cannot be empty", "validFor": "cannot be empty"}),
         ("user", {"name": "x", "validFor": "0s"}, {"validFor": "cannot be empty or nil"}),
     ],
 )
 async def test_an_invalid_request_is_explained(client, path, body, faults):
     """Every fault, under the title Kuma's clients know."""
+    answer = await client.post(f"/tokens/{path}", json=body)
+
+    assert (answer.status_code, answer.json()["title"]) == (400, "Invalid request")
+    assert {p["field"]: p["reason"] for p in answer.json()["invalid_parameters"]} == faults
+
+
+async def test_a_limit_in_other_letters_limits_all_the_same(client):
+    """Kuma reads names of fields without regard to case, so its users may write them so."""
+    wanted = {"Mesh": "default", "Tags": {"kuma.io/service": ["web"]}, "ValidFor": "1h", "TYPE": "dataplane"}
+    proxy = claims(await client.post("/tokens/dataplane", json=wanted))
+    user = claims(await client.post("/tokens/user", json={"Name": "john", "Groups": ["a"], "validfor": "1h"}))
+
+    assert (proxy["Tags"], proxy["Type"]) == ({"kuma.io/service": ["web"]}, "dataplane")
+    assert proxy["exp"] - proxy["iat"] == 3600 + 5
+    assert user["Groups"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "path, body, faults",
+    [
+        ("dataplane", {"mesh": "default", "tag": {"kuma.io/service": ["web"]}}, {"tag": "is not known"}),
+        ("user", {"name": "x", "validFor": "1h", "group": ["a"]}, {"group": "is not known"}),
+        ("zone", {"scope": ["egress"], "valid-for": "1h"}, {"valid-for": "is not known"}),
+        ("dataplane", {"mesh": "default", "tags": {"a": ["b"]}, "Tags": {}}, {"tags": "is given more than once"}),
+    ],
+)
+async def test_a_limit_that_is_spelt_wrong_is_refused(client, path, body, faults):
+    """A token without it would grant more than was meant."""
     answer = await client.post(f"/tokens/{path}", json=body)
 
     assert (answer.status_code, answer.json()["title"]) == (400, "Invalid request")
@@ -92,6 +122,20 @@ async def test_only_the_administrator_gets_tokens(cp, path, body, detail):
 
     assert (answer.status_code, answer.json()["title"]) == (403, "Access Denied")
     assert answer.json()["detail"].endswith(detail)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"name": 5}', b'{"zeal": 1}'])
+async def test_who_may_have_no_user_token_learns_nothing_of_the_request(cp, body):
+    """Nobody is helped to write a request that would be refused anyway."""
+    async with cp.client(REMOTE, headers={"content-type": "application/json"}) as client:
+        assert (await client.post("/tokens/user", content=body)).status_code == 403
+
+
+@pytest.mark.parametrize("body", [{}, {"scope": ["foo"]}, {"scope": ["egress"], "validFor": "x"}])
+async def test_who_may_have_no_zone_token_is_not_told_what_is_wrong_in_it(cp, body):
+    """The zone is read first, since the right may depend on it; its scope and its validity come after."""
+    async with cp.client(REMOTE) as client:
+        assert (await client.post("/tokens/zone", json=body)).status_code == 403
 
 
 async def test_an_invalid_dataplane_token_request_of_anyone_is_400(cp):

@@ -1,6 +1,7 @@
 """Issuing tokens over the API (spec/auth.md §7).
 
-No token is handed out before its entry in the change log is on the disk.
+No token is handed out before its entry in the change log is on the disk. Names of fields are read as Kuma reads them,
+without regard to case, and none is dropped: a limit that is spelt wrong must not become "anything".
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import Field, ValidationError
 from starlette.responses import Response
 
 from kuma.core.errors import BadRequest, InvalidResource, Violation
 from kuma.core.identity.claims import DataplaneClaims, UserClaims, ZoneClaims
-from kuma.core.model.spec import LegacySpec, violations
+from kuma.core.model.spec import LegacySpec, unknown_fields, violations
 from kuma.core.model.text import Limits
 from kuma.core.units import parse_duration
 from kuma.cp.server.api.call import Call, text_reply
@@ -28,6 +29,7 @@ from kuma.cp.tokens.kinds import TokenKind
 ISSUE: Final = "Could not issue a token"
 INVALID: Final = "Invalid request"
 _PROXY_TYPES: Final = ("dataplane", "ingress", "egress")
+_SCOPES: Final = ("ingress", "egress")
 _PRODUCES: Final = (TEXT, JSON)  # the answer is text; clients that ask for JSON were always served
 
 R = TypeVar("R", bound=LegacySpec)
@@ -81,6 +83,8 @@ class TokenRoutes:
             faults.insert(0, Violation("mesh", "cannot be empty"))
         if request.type and request.type not in _PROXY_TYPES:
             faults.append(Violation("type", f"must be one of {', '.join(_PROXY_TYPES)}"))
+        if "" in request.tags:
+            faults.append(Violation("tags", "the name of a tag cannot be empty"))
         _refuse(faults)
         self._backends.access.check_generate_dataplane_token(call.user)
         claims = DataplaneClaims(
@@ -103,6 +107,9 @@ class TokenRoutes:
         valid_for, faults = _validity(request.valid_for, DEFAULT_VALIDITY)
         if request.scope is None:
             faults.insert(0, Violation("scope", "cannot be empty"))
+        for index, one in enumerate(request.scope or ()):
+            if one not in _SCOPES:
+                faults.append(Violation(f"scope[{index}]", f"must be one of {', '.join(_SCOPES)}"))
         _refuse(faults)
         claims = ZoneClaims(request.zone or self._backends.zone, request.scope or (), self._backends.ca_fingerprint())
         with _issuing():
@@ -131,10 +138,27 @@ class TokenRoutes:
         document = await call.document(Limits(size=self._backends.config.api_server.max_body_bytes))
         if not isinstance(document, dict):
             raise BadRequest("bad request: a JSON object is expected")
+        fields = _as_declared(model, document)
         try:
-            return model.model_validate(document)
+            request = model.model_validate(fields)
         except ValidationError as error:
             raise InvalidResource(violations(error), title=INVALID) from None
+        _refuse([Violation(field, "is not known") for field in unknown_fields(request, fields)])
+        return request
+
+
+def _as_declared(model: type[LegacySpec], document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with the model's spelling of the fields that it knows."""
+    known: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        known[name] = known[(field.alias or name).casefold()] = field.alias or name
+    fields: dict[str, Any] = {}
+    for written, value in document.items():
+        name = known.get(written.casefold(), written)
+        if name in fields:
+            raise InvalidResource([Violation(name, "is given more than once")], title=INVALID)
+        fields[name] = value
+    return fields
 
 
 @contextmanager
