@@ -75,3 +75,42 @@ def test_waiting_ends_in_time_when_a_proxy_does_not_answer(lab: Lab):
 
     assert result.code == 1
     assert "stuck/caller: no answer within 2s" in result.err
+
+
+PATCH = """
+type: MeshProxyPatch
+mesh: {mesh}
+name: broken
+spec:
+  targetRef: {{kind: Dataplane, name: backend-1}}
+  default:
+    appendModifications:
+    - cluster:
+        operation: Patch
+        match: {{origin: inbound}}
+        jsonPatches: [{{op: add, path: /lbPolicy, value: CLUSTER_PROVIDED}}]
+"""
+
+
+def test_what_envoy_refuses_stands_in_the_way_of_nothing_else(lab: Lab):
+    """A refused cluster is told for its own change only, and a denial gets through to the proxy that refused it."""
+    lab.mesh(documents.mesh("rough", documents.builtin("ca-1")))
+    lab.mesh(documents.permission("rough", "everyone"))
+    backend = lab.service("backend-1", lab.http("backend-1"), "http", service="backend", mesh="rough").start()
+    backend.may_refuse = True
+    caller = lab.proxy("caller", mesh="rough", calls=["backend"]).start()
+    wait_until(lambda: clients.http1(caller.outbound("backend")), "the service answers")
+    kumactl = lab.control_plane.kumactl
+
+    both = PATCH.format(mesh="rough") + "---" + TIMEOUT.format(mesh="rough", seconds=12)
+    result = kumactl.run("apply", "-f", "-", "--wait=20s", stdin=both)
+    assert result.code == 1
+    assert "rough/backend-1: Cluster: " in result.err
+
+    deny = documents.permission("rough", "everyone", action="Deny")
+    result = kumactl.run("apply", "-f", "-", "--wait=20s", stdin=deny)
+    assert result.code == 0, result.err
+    assert "rough/backend-1 refuses an earlier change: Cluster: " in result.err
+    wait_until(
+        lambda: clients.http1_answer(caller.outbound("backend")).status == 403, "connections made before are closed"
+    )

@@ -28,6 +28,7 @@ MAX_ANSWER: Final = 256 * 1024 * 1024
 _CHUNK: Final = 256 * 1024
 _LONGEST_SHOWN_BODY: Final = 2000
 _REVISION_HEADER: Final = "kuma-revision"
+_CHANGED_HEADER: Final = "kuma-changed"
 _LONGEST_REVISION: Final = 20
 _ARCHITECTURES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _CHECK_ADDRESS: Final = 'check the address with "kumactl config control-planes list"'
@@ -38,11 +39,17 @@ Trace = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A successful answer. ``revision`` is the store revision that contains a write, 0 where none is told."""
+    """
+    A successful answer.
+
+    ``revision`` is the store revision that contains a write, 0 where none is told; ``changed`` is False where all
+    was stored already.
+    """
 
     status: int
     body: bytes
     revision: int = 0
+    changed: bool = True
 
     def json(self) -> Any:
         """
@@ -303,8 +310,9 @@ def _checked(response: http.client.HTTPResponse, content: bytes) -> Answer:
             f"the control plane's address redirects to {target}; use that address "
             '("kumactl config control-planes add --overwrite")'
         )
-    revision = response.getheader(_REVISION_HEADER) or ""
-    return Answer(status, content, int(revision) if revision.isdecimal() and len(revision) < _LONGEST_REVISION else 0)
+    text = response.getheader(_REVISION_HEADER) or ""
+    revision = int(text) if text.isdecimal() and len(text) < _LONGEST_REVISION else 0
+    return Answer(status, content, revision, response.getheader(_CHANGED_HEADER) != "false")
 
 
 def _error(status: int, content: bytes) -> ApiError:

@@ -61,8 +61,8 @@ TIMEOUT = {
 class NobodyConnected:
     """Answers for a control plane without proxies: every change has reached all of them."""
 
-    async def progress(self, revision: int, wait: float) -> Progress:
-        return Progress(revision, 0, 0, (), ())
+    async def progress(self, revision: int, wait: float, *, since: int) -> Progress:
+        return Progress(revision, 0, 0, (), (), ())
 
 
 class ConnectedProxies:

@@ -104,10 +104,10 @@ class Stack:
     authority: CertificateAuthority
     server: DataplaneServer
 
-    async def apply(self, **document: Any) -> None:
-        """Write a resource, as a user does."""
+    async def apply(self, **document: Any) -> int:
+        """Write a resource, as a user does; the revision that contains it."""
         kind = BY_NAME[document["type"]]
-        await self.resources.put(
+        written = await self.resources.put(
             kind,
             document.get("mesh", ""),
             document["name"],
@@ -115,6 +115,7 @@ class Stack:
             author=CONTROL_PLANE,
             allowed=lambda _: None,
         )
+        return written.revision
 
     async def delete(self, kind: str, name: str) -> None:
         """Delete a resource of the mesh ``default``."""

@@ -52,9 +52,7 @@ def packed_cluster(draft: ClusterDraft) -> XdsResource:
     return cluster_resource(draft.cluster)
 
 
-def packed_listener(
-    listener: Listener, chains: list[ChainDraft], clusters: Iterable[ClusterDraft] = ()
-) -> XdsResource:
+def packed_listener(listener: Listener, chains: list[ChainDraft], clusters: Iterable[ClusterDraft] = ()) -> XdsResource:
     """A listener with its chains, in order, and the clusters it leads to."""
     listener.filter_chains.extend(_chain(chain) for chain in chains)
     leads_to = frozenset(draft.cluster.name for draft in clusters)

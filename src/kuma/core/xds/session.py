@@ -196,8 +196,9 @@ class Session:
 
     def refused(self, revision: int) -> tuple[str, ...]:
         """
-        The types of which it refused what the changes from this store revision on brought, or cannot be sent it
-        because of a cluster that it refused.
+        The types of which it refused what the changes from this store revision on brought.
+
+        Also those of which something cannot be sent because of a cluster that it refused.
         """
         return tuple(
             url

@@ -64,6 +64,8 @@ class MeshState:
     policies: dict[str, dict[str, Resource[Any]]] = field(default_factory=lambda: defaultdict(dict))
     pending: Changes | None = None
     """What waits because the mesh's CA could not be read."""
+    changed: int = 0
+    """The newest store revision that brought more than news of proxies."""
 
 
 Listener = Callable[[str, MeshState | None], None]
@@ -190,6 +192,8 @@ class Meshes:
                 state.mesh = resource
         if state is None:
             return
+        if any(key.kind != "DataplaneInsight" for key, _ in items):
+            state.changed = max(state.changed, revision)
         changes = await self._changes(state, items)
         if touched or any(key.kind == "Secret" for key, _ in items) or state.pending is not None:
             completed = await self._with_settings(state, changes)

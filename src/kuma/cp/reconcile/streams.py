@@ -23,7 +23,7 @@ import structlog
 from kuma.core.errors import MeshError
 from kuma.core.model.resource import Key
 from kuma.core.resources.dataplane import facts
-from kuma.core.snapshot.mesh import MeshSettings
+from kuma.core.snapshot.mesh import MeshSettings, MeshSnapshot
 from kuma.core.snapshot.plan import Plan, Planner, Traits
 from kuma.core.snapshot.proxy import Proxy
 from kuma.core.xds import names
@@ -90,6 +90,8 @@ class Stream:
     """Envoy's word on the last response of a type, where it refused it."""
     problem: str = ""
     """Why the proxy keeps what it had, empty when all is well."""
+    problem_in: MeshSnapshot | None = None
+    """The last snapshot in which it was so."""
     sent_at: dict[str, float] = field(default_factory=dict)
     """Per type, when the change in its last response became known."""
     judged: tuple[Certificate | None, MeshSettings] | None = None
@@ -358,14 +360,14 @@ class Streams:
                 self.counts.generated += 1
             desired = _unique(stream.plan.desired(stream.secrets))
         except Exception as error:  # noqa: BLE001 - one proxy's fault must not stop the others
-            self._failed(stream, error)
+            self._failed(stream, error, state.snapshot)
             return
-        stream.problem = ""
+        stream.problem, stream.problem_in = "", None
         stream.observation.stuck("")
         await self._carry_out(stream, stream.session.update(desired))
         self._observe_readiness(stream, state)
 
-    def _failed(self, stream: Stream, error: Exception) -> None:
+    def _failed(self, stream: Stream, error: Exception, snapshot: MeshSnapshot) -> None:
         self.counts.failed += 1
         expected = isinstance(error, MeshError)
         reason = str(error) if expected else f"unexpected: {error!r}"
@@ -379,7 +381,7 @@ class Streams:
                 reason=reason,
                 exc_info=not expected,
             )
-        stream.problem = reason
+        stream.problem, stream.problem_in = reason, snapshot
         stream.observation.stuck(reason)
 
     async def _certify(self, stream: Stream, state: MeshState, proxy: Proxy) -> None:

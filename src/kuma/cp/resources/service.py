@@ -41,11 +41,16 @@ _ATTEMPTS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The outcome of a write. ``warnings`` are sentences for the user; ``revision`` is one that contains it."""
+    """
+    The outcome of a write. ``warnings`` are sentences for the user; ``revision`` is one that contains it.
+
+    ``changed`` is False where all was stored already, and nothing was written.
+    """
 
     created: bool
     warnings: tuple[str, ...]
     revision: int
+    changed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,15 +229,16 @@ class Resources:
             expected_version=record.version if record else 0,
         )
         revision = record.revision if record is not None else 0
-        if prepared.companions or not _is_stored(put, record):
+        changed = bool(prepared.companions) or not _is_stored(put, record)
+        if changed:
             changes = await self._store.write([put, *prepared.companions], author=author, now=wanted.now)
             self._written(changes)
             revision = max((change.revision for change in changes), default=revision)
         final = replace(draft, spec=prepared.spec)
         if not warn:
-            return Written(record is None, (), revision)
+            return Written(record is None, (), revision, changed)
         about = await aside(large, lambda: (tuple(definition(key.kind).warnings(final)), tuple(dropped(parsed))))
-        return Written(record is None, (*about[0], *prepared.warnings, *about[1]), revision)
+        return Written(record is None, (*about[0], *prepared.warnings, *about[1]), revision, changed)
 
 
 def _parse(key: Key, kind: Kind, document: Mapping[str, Any]) -> Document:

@@ -15,7 +15,7 @@ import click
 from kuma.core.errors import BadRequest, InvalidResource, MeshError
 from kuma.core.model.kinds import BY_NAME, Kind, Scope
 from kuma.core.model.text import dump_yaml, parse_document
-from kuma.ctl.client import Client, printable
+from kuma.ctl.client import Answer, Client, printable
 from kuma.ctl.errors import ApiError, CommandFailed
 from kuma.ctl.flags import Command, GoDuration, pairs_option
 from kuma.ctl.kinds import item_path
@@ -59,13 +59,13 @@ def apply(source: str, variables: dict[str, str], *, dry_run: bool, wait: float 
     if dry_run:
         click.echo("---\n".join(dump_yaml(item.data) for item in items), nl=False)
         return
-    revision = 0
-    for item in items:
-        revision = max(revision, _send(client, item))
+    answers = [_send(client, item) for item in items]
     if wait is not None:
         from kuma.ctl.rollout import wait_for_proxies
 
-        wait_for_proxies(client, revision, wait)
+        newest = max(answer.revision for answer in answers)
+        first = min((answer.revision for answer in answers if answer.changed), default=newest)
+        wait_for_proxies(client, newest, wait, since=first)
 
 
 def _documents(source: str, variables: Mapping[str, str]) -> list[Document]:
@@ -149,8 +149,8 @@ def _meta(data: Mapping[str, Any], field: str) -> str:
     return value
 
 
-def _send(client: Client, item: _Item) -> int:
-    """Create or change one resource; returns the store revision that contains it."""
+def _send(client: Client, item: _Item) -> Answer:
+    """Create or change one resource."""
     try:
         answer = client.put(item_path(item.kind, item.mesh, item.name), item.data)
         warnings = answer.object().get("warnings") if answer.body.strip() else None
@@ -163,4 +163,4 @@ def _send(client: Client, item: _Item) -> int:
     click.echo(f"{item} {'Created' if answer.status == 201 else 'Updated'}")
     for warning in warnings if isinstance(warnings, list) else []:
         click.echo(f"Warning: {printable(str(warning))}", err=True)
-    return answer.revision
+    return answer

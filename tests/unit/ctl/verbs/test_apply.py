@@ -187,3 +187,87 @@ def test_files_that_cannot_be_used(kumactl, home, args, message):
     result = kumactl(*args)
     assert result.exit_code == 1
     assert result.stderr.startswith(message)
+
+
+JSON = {"content-type": "application/json"}
+
+
+def written(revision, *, changed=True):
+    """The headers of an answer to a write."""
+    return {**JSON, "kuma-revision": str(revision), **({} if changed else {"kuma-changed": "false"})}
+
+
+def rollout(done, total, **more):
+    """How far a change got, with nothing on its way."""
+    return {"done": done, "total": total, "settled": True, "pending": [], "refused": [], "earlier": [], **more}
+
+
+def test_waiting_asks_about_all_that_was_changed(kumactl, cp):
+    """From the first change to the last; what was there already is not asked about."""
+    for name, headers in (("a", written(3, changed=False)), ("b", written(10)), ("c", written(12))):
+        cp.answer("PUT", f"/meshes/{name}", {}, headers=headers)
+    cp.answer("GET", "/_rollout/12?wait=5.000s&since=10", rollout(2, 2))
+
+    result = kumactl("apply", "-f", "-", "--wait", given="".join(f"---\ntype: Mesh\nname: {x}\n" for x in "abc"))
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith("2 of 2 proxies have the change\n")
+
+
+def test_waiting_tells_what_stands_beside(kumactl, cp):
+    """Proxies that are away, and earlier changes that are refused, are no failure and no secret."""
+    cp.answer("PUT", "/meshes/demo", {}, headers=written(7))
+    earlier = [{"mesh": "demo", "name": "web-1", "reason": "Cluster: bad"}]
+    cp.answer("GET", "/_rollout/7?wait=5.000s", rollout(2, 2, earlier=earlier, notConnected=3))
+
+    result = kumactl("apply", "-f", "-", "--wait", given=MESH)
+
+    assert result.exit_code == 0
+    assert result.stdout.endswith("2 of 2 proxies have the change; 3 are not connected\n")
+    assert result.stderr == "Warning: demo/web-1 refuses an earlier change: Cluster: bad\n"
+
+
+def test_waiting_counts_more_than_it_names(kumactl, cp):
+    """The control plane names some of many."""
+    cp.answer("PUT", "/meshes/demo", {}, headers=written(7))
+    refused = [{"mesh": "demo", "name": f"web-{number}", "reason": "no"} for number in range(30)]
+    counts = {"pending": 0, "refused": 500, "earlier": 0}
+    cp.answer("GET", "/_rollout/7?wait=5.000s", rollout(500, 1000, refused=refused, counts=counts))
+
+    result = kumactl("apply", "-f", "-", "--wait", given=MESH)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("demo/web-0: no\n")
+    assert result.stderr.count("\n") == 21
+    assert "500 of 1000 proxies have the change; it was refused by 500, which keep what they had" in result.stderr
+
+
+def test_waiting_asks_in_less_time_than_a_call_may_take(kumactl, cp):
+    """A short --api-timeout does not end a long wait."""
+    cp.answer("PUT", "/meshes/demo", {}, headers=written(7))
+    cp.answer("GET", "/_rollout/7?wait=1.000s", rollout(1, 1))
+
+    assert kumactl("--api-timeout", "2s", "apply", "-f", "-", "--wait", given=MESH).exit_code == 0
+
+
+def test_waiting_outlasts_a_control_plane_that_restarts(kumactl, cp):
+    """The change is stored: a connection that breaks is no answer, and the question is asked again."""
+    question = ("GET", "/_rollout/7?wait=5.000s")
+
+    class Restarting(dict):
+        """Breaks off its first answer to the question."""
+
+        def get(self, key, default=None):
+            if key == question and len(cp.asked) <= 3:
+                return 200, b"{", {**JSON, "transfer-encoding": "chunked", "connection": "close"}
+            return super().get(key, default)
+
+    cp.answers = Restarting(cp.answers)
+    cp.answer("PUT", "/meshes/demo", {}, headers=written(7))
+    cp.answer(*question, rollout(1, 1))
+
+    result = kumactl("apply", "-f", "-", "--wait", given=MESH)
+
+    assert result.exit_code == 0
+    assert "1 of 1 proxies have the change" in result.stdout
+    assert result.stderr.count("asking again") == 1

@@ -32,6 +32,9 @@ class Written(Protocol):
     @property
     def revision(self) -> int: ...
 
+    @property
+    def changed(self) -> bool: ...
+
 
 class Restored(Protocol):
     """The outcome of a rollback; revision 0 where nothing was written."""
@@ -110,8 +113,8 @@ class Inspector(Protocol):
 class Rollouts(Protocol):
     """Whether changes have reached the proxies."""
 
-    async def progress(self, revision: int, wait: float) -> Progress:
-        """How far a store revision got, after at most ``wait`` seconds."""
+    async def progress(self, revision: int, wait: float, *, since: int) -> Progress:
+        """How far the changes from one store revision to another got, after at most ``wait`` seconds."""
         ...
 
 

@@ -24,6 +24,8 @@ PROCESS: Final = "Could not process a resource"
 DELETE: Final = "Could not delete a resource"
 REVISION_HEADER: Final = "kuma-revision"
 """Ours: the store revision that contains a write, for ``GET /_rollout/{revision}``."""
+CHANGED_HEADER: Final = "kuma-changed"
+"""Ours: ``false`` where all was stored already."""
 
 
 class ResourceRoutes:
@@ -84,7 +86,8 @@ class ResourceRoutes:
             kind, call.mesh, call.name, document, author=call.author, allowed=allowed
         )
         body = {"warnings": list(written.warnings)} if written.warnings else {}
-        return json_reply(body, 201 if written.created else 200, {REVISION_HEADER: str(written.revision)})
+        headers = {REVISION_HEADER: str(written.revision), **({} if written.changed else {CHANGED_HEADER: "false"})}
+        return json_reply(body, 201 if written.created else 200, headers)
 
     async def _delete(self, kind: Kind, call: Call) -> Response:
         self._reading.require_writable(kind)

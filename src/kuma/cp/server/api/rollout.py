@@ -1,4 +1,7 @@
-"""``GET /_rollout/{revision}`` (ours): whether a change has reached the proxies."""
+"""``GET /_rollout/{revision}`` (ours): whether changes have reached the proxies.
+
+``?since=R`` asks for all changes from R on, not only for that of the revision; ``?wait=5s`` keeps the question open.
+"""
 
 from __future__ import annotations
 
@@ -35,18 +38,24 @@ class RolloutRoutes:
             wait = parse_duration(call.first("wait") or "0s").total_seconds()
         except ValueError as error:
             raise BadRequest(f"bad request: wait: {error}") from None
-        progress = await self._backends.rollouts.progress(revision, min(max(wait, 0.0), LONGEST_WAIT))
+        first = call.first("since")
+        since = revision_of(first, "since") if first else revision
+        if since > revision:
+            raise BadRequest(f"bad request: since: {since} is later than revision {revision}")
+        progress = await self._backends.rollouts.progress(revision, min(max(wait, 0.0), LONGEST_WAIT), since=since)
         return json_reply(_shown(progress))
 
 
 def _shown(progress: Progress) -> dict[str, Any]:
+    named = {"pending": progress.pending, "refused": progress.refused, "earlier": progress.earlier}
     return {
         "revision": progress.revision,
         "total": progress.total,
         "done": progress.done,
         "settled": progress.settled,
-        "pending": [_proxy(one) for one in progress.pending[:_MOST_NAMED]],
-        "refused": [_proxy(one) for one in progress.refused[:_MOST_NAMED]],
+        "notConnected": progress.absent,
+        "counts": {name: len(proxies) for name, proxies in named.items()},
+        **{name: [_proxy(one) for one in proxies[:_MOST_NAMED]] for name, proxies in named.items()},
     }
 
 
