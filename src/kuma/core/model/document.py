@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from kuma.core.errors import BadRequest, InvalidResource, Violation
@@ -48,7 +49,8 @@ def read(kind: Kind, document: Mapping[str, Any]) -> Document:
 
     Raises:
         BadRequest: it is not an object.
-        InvalidResource: with every field of the wrong type, or missing where the schema requires it.
+        InvalidResource: with every field of the wrong type, or missing where the schema requires it, and for secrets
+            with every field that is not known.
     """
     if not isinstance(document, Mapping):
         raise BadRequest(f'invalid {kind.name} object: "a JSON object is expected"')
@@ -61,6 +63,11 @@ def read(kind: Kind, document: Mapping[str, Any]) -> Document:
             spec = decode_json(kind.name, dict(source))
         except InvalidResource as error:
             faults += error.violations
+    if spec is not None and kind.admin_only:
+        # A value in the wrong field would leave the secret empty, and what it was to revoke or to sign would not be.
+        reason = 'is not known; the value of a secret belongs into "data" at the top, in base64'
+        unknown = islice(unknown_fields(spec, source), _MOST_FIELDS_NAMED)
+        faults += [Violation(_shortened(field), reason) for field in unknown]
     if faults:
         raise InvalidResource(faults)
     return Document(

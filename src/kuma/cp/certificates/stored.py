@@ -47,13 +47,22 @@ def _key(name: str) -> Key:
     return Key("GlobalSecret", "", name)
 
 
+def read_stored_authority(name: str, value: bytes) -> CertificateAuthority:
+    """
+    The authority in the value of such a secret.
+
+    Raises:
+        ValueError: it is no certificate with its key; the text never quotes it.
+    """
+    blocks: dict[bool, bytes] = {True: b"", False: b""}
+    for match in _BLOCK.finditer(value):
+        blocks[match["label"].endswith(b"PRIVATE KEY")] += match[0]
+    return load_authority(Pair(certificate=blocks[False], key=blocks[True]), name)
+
+
 def _load(record: Record) -> CertificateAuthority:
     try:
-        value = secret_data.decode(record.spec)
-        blocks: dict[bool, bytes] = {True: b"", False: b""}
-        for match in _BLOCK.finditer(value):
-            blocks[match["label"].endswith(b"PRIVATE KEY")] += match[0]
-        return load_authority(Pair(certificate=blocks[False], key=blocks[True]), record.key.name)
+        return read_stored_authority(record.key.name, secret_data.decode(record.spec))
     except ValueError as error:
         reason = f'GlobalSecret "{record.key.name}" holds no certificate with its key: {error}; restore or delete it'
         raise InvalidResource([Violation("data", reason)]) from error

@@ -12,4 +12,5 @@ RULES: Final[Mapping[str, KindRules]] = {
     "Mesh": mesh.RULES,
     "Dataplane": dataplane.RULES,
     "Secret": secret.RULES,
+    "GlobalSecret": secret.GLOBAL_RULES,
 }

@@ -116,7 +116,7 @@ class SigningKeys:
         newest = max(serials, key=lambda kid: serials[kid], default=None)
         for kid, record in records.items():
             try:
-                verification[kid], private = _read(kid, record)
+                verification[kid], private = read_signing_secret(kid, secret_data.decode(record.spec))
             except ValueError as error:
                 unreadable[kid] = str(error)
             else:
@@ -140,11 +140,13 @@ class SigningKeys:
             if record is None:
                 continue
             try:
-                text = secret_data.decode(record.spec).decode("utf-8", "replace")
+                text = secret_data.decode(record.spec).decode("utf-8-sig", "replace")
             except ValueError as error:
                 unreadable = f'the list of revoked tokens in {key.kind} "{key.name}" cannot be read: {error}'
                 continue
+            # Kuma knows commas only. A list with a line for each id must not revoke nothing without a word.
             ids.update(part for part in map(str.strip, text.split(",")) if part)
+            ids.update(text.replace(",", " ").split())
         return frozenset(ids), unreadable
 
 
@@ -207,8 +209,13 @@ def missing_key(kind: TokenKind, mesh: str, kid: str) -> str:
     )
 
 
-def _read(kid: str, record: Record) -> tuple[VerificationKey, SigningKey | None]:
-    value = secret_data.decode(record.spec)
+def read_signing_secret(kid: str, value: bytes) -> tuple[VerificationKey, SigningKey | None]:
+    """
+    The keys in the value of a secret with this serial; one from before serials may only verify.
+
+    Raises:
+        ValueError: it is no such key; the text never quotes it.
+    """
     digest = hashlib.sha256(b"secret" + value).digest()
     try:
         private = read_private_key(value)

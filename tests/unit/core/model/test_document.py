@@ -5,7 +5,7 @@ import pytest
 from kuma.core.errors import BadRequest, InvalidResource
 from kuma.core.model.document import differs_from_url, dropped, read
 from kuma.core.model.kinds import BY_NAME
-from tests.unit.cp.resources.user import dataplane, mesh, timeout, told
+from tests.unit.cp.resources.user import dataplane, mesh, secret, timeout, told
 
 TIMEOUT, DATAPLANE, MESH = BY_NAME["MeshTimeout"], BY_NAME["Dataplane"], BY_NAME["Mesh"]
 
@@ -92,3 +92,15 @@ def test_a_flood_of_unknown_fields_is_summed_up():
     assert sentences[-1] == "11 more fields are not known and were ignored"
     [sentence] = dropped(read(DATAPLANE, {**dataplane(), "x" * 1000: 1}))
     assert len(sentence) < 300
+
+
+@pytest.mark.parametrize("misplaced", [{"spec": {"data": "dGVzdA=="}}, {"Data": "dGVzdA=="}])
+def test_a_secret_with_its_value_in_the_wrong_place_is_refused(misplaced):
+    """It would be stored empty: a list that revokes nothing, a key that signs nothing."""
+    document = secret("s") | misplaced
+    del document["data"]
+
+    with pytest.raises(InvalidResource) as caught:
+        read(BY_NAME["Secret"], document)
+    reason = 'is not known; the value of a secret belongs into "data" at the top, in base64'
+    assert told(caught.value) == [(next(iter(misplaced)), reason)]

@@ -144,7 +144,9 @@ async def test_a_key_replaced_under_its_serial_ends_its_tokens():
     assert await plane.refusal(token) == "could not parse token: token signature is invalid"
 
 
-@pytest.mark.parametrize("text", ["id-1", "x,id-1\n", " x , id-1 ,"])
+@pytest.mark.parametrize(
+    "text", ["id-1", "x,id-1\n", " x , id-1 ,", "x\nid-1\ny\n", "x\r\nid-1\r\n", "x id-1", "\ufeffid-1"]
+)
 async def test_a_revoked_token_is_refused_at_once(text):
     """Also one that was accepted a moment ago; taking it off the list gives it back."""
     plane = await Plane().with_keys()
