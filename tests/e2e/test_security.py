@@ -220,6 +220,20 @@ def test_no_header_makes_another_host_local(by_default: ControlPlane, network: N
     assert who(local_in_name) == ANONYMOUS
 
 
+def test_no_proxy_on_this_host_is_made_a_door(by_default: ControlPlane, network: Network):
+    """Writing is open to everybody, but not for a service that would be the API, called from its own host."""
+    there = Api(by_default.http_port, host=network.near.address, open=network.far.open)
+    inbound = {"port": 18081, "servicePort": by_default.http_port, "tags": {"kuma.io/service": "door"}}
+    networking = {"address": network.near.address, "inbound": [inbound | {"serviceAddress": "127.0.0.1"}]}
+    document = {"type": "Dataplane", "mesh": "default", "name": "door-1", "networking": networking}
+
+    headers = {"content-type": "application/json"}
+    answer = there.request("PUT", "/meshes/default/dataplanes/door-1", json.dumps(document), headers)
+
+    assert answer.status == 400
+    assert "KUMA_API_SERVER_AUTHN_LOCALHOST_IS_ADMIN=false" in answer.text
+
+
 def test_a_page_whose_name_was_rebound_gets_nothing(by_default: ControlPlane, network: Network):
     """A browser on this host that believes in a foreign name for 127.0.0.1 speaks for a stranger."""
     here = Api(by_default.http_port, open=network.near.open)

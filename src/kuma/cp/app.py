@@ -33,6 +33,7 @@ from kuma.cp.certificates.server import ensure_server_tls
 from kuma.cp.certificates.stored import CONTROL_PLANE_CA, ENVOY_ADMIN_CA, ensure_stored_authority
 from kuma.cp.certificates.watch import CertificateWatch
 from kuma.cp.config import Config, with_tls
+from kuma.cp.config.sections.api_server import ApiServer
 from kuma.cp.config.sections.tokens import MeshedValidator, Validator
 from kuma.cp.metrics import ControlPlaneCollector, Identity, LoopLag, delivery_histogram
 from kuma.cp.reconcile.addresses import Addresses
@@ -149,6 +150,7 @@ class _ControlPlane:
             zone=config.multizone.zone.name,
             environment=config.environment,
             unsafe_delete=config.store.unsafe_delete,
+            admin_ports=_admin_ports(config.api_server),
         )
         await self._create_defaults(config, security)
         this_cluster = await cluster_id(self._store, new_id=_new_id, now=utc_now())
@@ -508,6 +510,12 @@ def _static_access(config: Config) -> StaticAccess:
             for name in StaticAccess.__dataclass_fields__
         }
     )
+
+
+def _admin_ports(api: ApiServer) -> frozenset[int]:
+    """Where a caller from this host is the administrator."""
+    servers = (api.http, api.https) if api.authn.localhost_is_admin else ()
+    return frozenset(server.port for server in servers if server.enabled)
 
 
 def _local_url(config: Config) -> str:

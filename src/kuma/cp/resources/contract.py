@@ -13,12 +13,17 @@ from kuma.cp.store.port import Put, Reader, Record
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Where resources are written. ``unsafe_delete`` lets a Mesh go while proxies are in it."""
+    """
+    Where resources are written. ``unsafe_delete`` lets a Mesh go while proxies are in it.
+
+    ``admin_ports`` are those of the API where a caller from this host is the administrator.
+    """
 
     store: Reader
     zone: str
     environment: str
     unsafe_delete: bool
+    admin_ports: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

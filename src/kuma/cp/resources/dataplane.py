@@ -12,6 +12,7 @@ from kuma.core.resources.dataplane.spec import Dataplane, Inbound, ListenerType,
 from kuma.core.resources.mesh import membership
 from kuma.core.resources.mesh.spec import Mesh, MeshServicesMode
 from kuma.cp.resources.contract import KindRules, Prepared, Setting, Wanted
+from kuma.cp.resources.own_api import dataplane_violations
 from kuma.cp.resources.stored import read
 
 _LISTENER_LABELS: Final = {
@@ -21,13 +22,15 @@ _LISTENER_LABELS: Final = {
 
 
 async def prepare(setting: Setting, wanted: Wanted) -> Prepared:
-    """Tag the proxy with its zone, keep what probes found, and see whether its mesh takes it."""
+    """Tag the proxy with its zone, keep what probes found, and see whether it may be so and its mesh takes it."""
     mesh: Mesh | None = read(wanted.mesh).spec if wanted.mesh else None
     exclusive = mesh is not None and mesh.mesh_services is not None and (
         mesh.mesh_services.mode is MeshServicesMode.EXCLUSIVE
     )  # fmt: skip
     dataplane = facts.with_zone_tag(wanted.resource.spec, setting.zone, untagged=not exclusive)
-    refused = tuple(membership.refusals(wanted.resource.meta.mesh, mesh, dataplane)) if mesh is not None else ()
+    refused = tuple(dataplane_violations(setting, dataplane))
+    if mesh is not None:
+        refused += tuple(membership.refusals(wanted.resource.meta.mesh, mesh, dataplane))
     if refused:
         raise InvalidResource(refused)
     stored = wanted.stored.spec if wanted.stored else None

@@ -67,7 +67,7 @@ class Resources:
 
     ``written`` is told of every change before its writer is: what a caller was told is done holds for its next request.
     ``zone`` is the zone this control plane is, ``environment`` what ``kuma.io/env`` says. ``unsafe_delete`` lets a
-    Mesh be deleted while proxies are in it.
+    Mesh be deleted while proxies are in it. ``admin_ports``: see ``own_api``.
     """
 
     def __init__(
@@ -79,11 +79,12 @@ class Resources:
         zone: str = "default",
         environment: str = "universal",
         unsafe_delete: bool = False,
+        admin_ports: frozenset[int] = frozenset(),
     ) -> None:
         self._store = store
         self._clock = clock
         self._written = written
-        self._setting = Setting(store, zone, environment, unsafe_delete)
+        self._setting = Setting(store, zone, environment, unsafe_delete, admin_ports)
 
     async def get(self, kind: Kind, mesh: str, name: str) -> Resource[Any]:
         """One resource; ``mesh`` is empty for global kinds. Raises ``NotFound``, titled if it is the mesh."""

@@ -365,5 +365,5 @@ async def test_others_are_served_while_a_large_document_is_checked(user):
 
         await (user.put(large) if fits else user.refused(large))
 
-        assert turns > before + 100
+        assert turns > before + 20  # held up, it would be the few between the steps
     counting.cancel()
