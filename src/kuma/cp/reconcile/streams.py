@@ -253,13 +253,18 @@ class Streams:
             stream.joining = True
             self._listening.get(stream.key.mesh, {}).pop(stream.key.name, None)
             stream.observation.holds_nothing()
-            self._meshes.note(stream.key.mesh, joining={stream.key.name: True})
+            if not self._is_noted(stream):
+                self._meshes.note(stream.key.mesh, joining={stream.key.name: True})
         else:
             # An earlier stream may have ended before the proxy was seen to listen.
-            known = self._meshes.state(stream.key.mesh)
-            stream.joining = known is not None and stream.key.name in known.snapshot.joining
+            stream.joining = self._is_noted(stream)
         await self._carry_out(stream, commands)
         await self._refresh(stream, self._meshes.state(stream.key.mesh))
+
+    def _is_noted(self, stream: Stream) -> bool:
+        """Whether the mesh knows the proxy as one that joins."""
+        state = self._meshes.state(stream.key.mesh)
+        return state is not None and stream.key.name in state.snapshot.joining
 
     def finish(self, stream: Stream) -> None:
         """Forget a stream that ended."""
