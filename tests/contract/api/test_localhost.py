@@ -84,6 +84,21 @@ async def test_who_is_local(cp, head, who):
         await server.close(timedelta(seconds=2))
 
 
+@pytest.mark.parametrize(
+    "url, origin, who",
+    [
+        ("https://localhost", "https://localhost", ADMIN),
+        ("https://localhost", "http://localhost", ANONYMOUS),
+        ("http://localhost", "https://localhost", ANONYMOUS),
+        ("https://localhost", "https://localhost:80", ANONYMOUS),
+    ],
+)
+async def test_a_page_of_the_other_scheme_is_another_page(cp, url, origin, who):
+    """Ports that are left out are those of the scheme by which the request came."""
+    async with cp.client(headers={"origin": origin}) as client:
+        assert (await client.get(f"{url}/who-am-i")).json()["name"] == who
+
+
 async def test_ipv6_is_local_too(cp):
     """Its loopback address is one like the other."""
     if not socket.has_ipv6:

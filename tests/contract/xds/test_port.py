@@ -39,6 +39,16 @@ async def test_bootstrap_is_answered_on_the_same_port(client):
     assert "default.web-1" in answer.text
 
 
+async def test_a_name_that_the_certificate_does_not_have_is_refused_with_those_it_has(client, stack):
+    """The proxy's Envoy would not trust the control plane under it; 400, so that kuma-dp ends and says why."""
+    named = await client.post("/bootstrap", json=request(), headers={"host": f"elsewhere.example:{stack.port}"})
+    known = await client.post("/bootstrap", json=request(), headers={"host": f"LOCALHOST:{stack.port}"})
+
+    assert (named.status_code, known.status_code) == (400, 200)
+    assert "using 'elsewhere.example' address" in named.text
+    assert all(name in named.text for name in stack.tls.names)
+
+
 async def test_a_mesh_that_does_not_exist_is_said(client):
     """kuma-dp shows the text."""
     answer = await client.post("/bootstrap", json=request(mesh="nowhere"))

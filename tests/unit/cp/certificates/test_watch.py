@@ -123,6 +123,22 @@ async def test_files_that_are_still_being_written_are_left_until_they_are_quiet(
         await quiet(seen)
 
 
+async def test_nothing_is_read_while_every_look_finds_the_files_changed(pair):
+    """A slow copy is not read half: each look but the last finds a key that has grown."""
+    looks = 0
+
+    def files():
+        nonlocal looks
+        looks += 1
+        if 1 < looks <= 6:
+            pair[1].write_text("x" * looks)
+        return pair
+
+    async with watching(files, pair[1].read_text) as seen:
+        assert await seen.get() == "x" * 6
+        await quiet(seen)
+
+
 async def test_what_cannot_be_used_is_told_once_with_its_cause(pair):
     """And the next change is tried again."""
 

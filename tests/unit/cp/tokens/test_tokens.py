@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hmac
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kuma.core.errors import BadRequest, Conflict, InvalidResource, InvalidToken, SigningKeyNotFound
 from kuma.core.identity import secret_data
-from kuma.core.identity.claims import DataplaneClaims, UserClaims, ZoneClaims
+from kuma.core.identity.claims import DataplaneClaims, UserClaims, ZoneClaims, registered
 from kuma.core.model.resource import Key
 from kuma.cp.store.memory import MemoryStore
 from kuma.cp.store.port import CONTROL_PLANE, Delete, Put
@@ -224,6 +225,44 @@ async def test_a_key_may_be_der_and_may_have_no_serial():
     token = await plane.user_token()
     assert _parts(token)[0]["kid"] == "0"
     await plane.verifier.verify_user(token, now=NOW)
+
+
+def _hs256(secret, kid):
+    """A user token as Kuma made them before it used RSA."""
+    claims = UserClaims("john").payload() | registered(now=NOW, valid_for=HOUR, jti="old")
+    parts = [json.dumps(part).encode() for part in ({"alg": "HS256", "kid": kid}, claims)]
+    signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    signature = base64.urlsafe_b64encode(hmac.digest(secret, signed, "sha256")).rstrip(b"=")
+    return f"{signed.decode()}.{signature.decode()}"
+
+
+async def test_a_key_that_is_no_rsa_key_counts_without_a_serial_only():
+    """It is from before serials; under a serial it is a broken RSA key, which must not turn into a shared secret."""
+    plane = await Plane().with_keys()
+    secret = b"k" * 32
+    await plane.put("GlobalSecret", "", "user-token-signing-key", secret)
+    assert (await plane.verifier.verify_user(_hs256(secret, "0"), now=NOW)).claims.name == "john"
+
+    await plane.put("GlobalSecret", "", "user-token-signing-key-2", secret)
+    assert "its signing key cannot be used" in await plane.refusal(_hs256(secret, "2"))
+
+
+async def test_an_old_key_that_can_be_guessed_verifies_nothing():
+    """32 bytes are what the algorithm asks for."""
+    plane = await Plane().with_keys()
+    await plane.put("GlobalSecret", "", "user-token-signing-key", b"k" * 31)
+    assert "its signing key cannot be used" in await plane.refusal(_hs256(b"k" * 31, "0"))
+
+
+async def test_a_weak_rsa_key_neither_signs_nor_verifies():
+    """A key that was put past the API, or by an older version."""
+    plane = await Plane().with_keys()
+    weak = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505 - the point of it
+    await plane.put("GlobalSecret", "", "user-token-signing-key-2", print_private_key(weak))
+    with pytest.raises(InvalidResource, match="it has 1024 bits, at least 2048 are needed"):
+        await plane.user_token()
+    keys = await plane.keys.key_set(TokenKind.USER)
+    assert set(keys.verification) == {"1"}
 
 
 async def test_static_public_keys_verify_tokens_signed_elsewhere():
