@@ -20,7 +20,6 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from kuma.core.errors import ConfigInvalid, StoreUnavailable
 from kuma.core.identity.claims import UserClaims
 from kuma.core.snapshot.plan import Planner
-from kuma.core.version import NAME, VERSION
 from kuma.core.xds.bootstrap import BootstrapParams
 from kuma.core.xds.generate import Generator
 from kuma.core.xds.health import ProbeDefaults
@@ -35,6 +34,7 @@ from kuma.cp.certificates.watch import CertificateWatch
 from kuma.cp.config import Config, with_tls
 from kuma.cp.config.sections.api_server import ApiServer
 from kuma.cp.config.sections.tokens import MeshedValidator, Validator
+from kuma.cp.greeting import greet
 from kuma.cp.metrics import ControlPlaneCollector, Identity, LoopLag, delivery_histogram
 from kuma.cp.reconcile.addresses import Addresses
 from kuma.cp.reconcile.admin import EnvoyAdminClient
@@ -73,7 +73,6 @@ from kuma.cp.tokens.verifier import TokenVerifier, Trust
 _STOP_WITHIN: Final = timedelta(seconds=3)
 _TRIM_EVERY: Final = timedelta(minutes=1)
 _LAG_PROBE_SECONDS: Final = 0.5
-_PRINT_DATA: Final = "jq -r .data | base64 -d"
 _GC_THRESHOLD: Final = 50_000
 _SWITCH_SECONDS: Final = 0.001
 
@@ -244,7 +243,8 @@ class _ControlPlane:
             self._start(group, "certificate files", self._certificates.run())
             _settle_memory()
             self._ready = True
-            self._greet(config, shown, with_admin_token=await self._store.find(ADMIN_TOKEN) is not None)
+            with_admin_token = await self._store.find(ADMIN_TOKEN) is not None
+            greet(config, _static_access(config), shown.tls.fingerprint, with_admin_token=with_admin_token)
             await stop.wait()
             log.info("stopping")
             self._ready = False
@@ -421,34 +421,6 @@ class _ControlPlane:
             except StoreUnavailable as error:
                 log.warning("the change log is trimmed later", reason=str(error))
 
-    def _greet(self, config: Config, shown: Shown, *, with_admin_token: bool) -> None:
-        api = config.api_server
-        log.info(
-            "ready",
-            name=NAME,
-            version=VERSION,
-            mode="standalone" if config.is_standalone else config.mode,
-            store=config.store.type,
-            work_dir=config.general.work_dir,
-            api=_local_url(config),
-            dp_server=f"https://localhost:{config.dp_server.port}",
-            ca_fingerprint=shown.tls.fingerprint,
-        )
-        if with_admin_token and api.authn.type == "tokens" and api.authn.localhost_is_admin:
-            curl = "curl -s" if api.http.enabled else "curl -sk"
-            where = f"{_local_url(config)}{api.base_path.rstrip('/')}/global-secrets/admin-user-token"
-            log.info("the admin user token can be read from this host", command=f"{curl} {where} | {_PRINT_DATA}")
-        if _static_access(config).writes_are_open and not _is_loopback(api.http.interface, api.https.interface):
-            log.warning(
-                "anyone who reaches the API may change resources; to close it set "
-                "KUMA_ACCESS_STATIC_WRITE_RESOURCES_GROUPS=mesh-system:admin"
-            )
-        if config.dp_server.authn.dp_proxy.type == "none":
-            log.warning(
-                "whoever reaches the data plane port may join as any proxy, and gets that proxy's certificates; to ask "
-                "for tokens again unset KUMA_DP_SERVER_AUTHN_DP_PROXY_TYPE"
-            )
-
 
 def _registry(store: MeteredStore) -> CollectorRegistry:
     registry = CollectorRegistry()
@@ -516,13 +488,3 @@ def _admin_ports(api: ApiServer) -> frozenset[int]:
     """Where a caller from this host is the administrator."""
     servers = (api.http, api.https) if api.authn.localhost_is_admin else ()
     return frozenset(server.port for server in servers if server.enabled)
-
-
-def _local_url(config: Config) -> str:
-    """Where the API is for someone on this host."""
-    api = config.api_server
-    return f"http://localhost:{api.http.port}" if api.http.enabled else f"https://localhost:{api.https.port}"
-
-
-def _is_loopback(*interfaces: str) -> bool:
-    return all(one.strip("[]") in {"127.0.0.1", "::1", "localhost"} for one in interfaces)
