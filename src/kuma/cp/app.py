@@ -190,9 +190,7 @@ class _ControlPlane:
         health = self._health(config, meshes, registration, credentials)
         lag = LoopLag()
         registry.register(
-            ControlPlaneCollector(
-                Identity(self._instance_id, this_cluster), meshes, streams, health if health is not None else (), lag
-            )
+            ControlPlaneCollector(Identity(self._instance_id, this_cluster), meshes, streams, health, lag)
         )
         api = rest_api(
             Backends(

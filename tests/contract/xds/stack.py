@@ -99,6 +99,7 @@ class Stack:
     streams: Streams
     insights: Insights
     credentials: Credentials
+    health: HdsServer
     tls: ServerTls
     port: int
     authority: CertificateAuthority
@@ -192,6 +193,7 @@ async def running(
         deregistration_delay=timedelta(seconds=deregistration_delay),
     )
     port = free_port()
+    health = HdsServer(store, meshes, registration, credentials, now, ProbeDefaults())
     server = DataplaneServer(
         "127.0.0.1",
         DpServer.model_validate({"port": port, **(limits or {})}),
@@ -199,7 +201,7 @@ async def running(
         Services(
             bootstrap=BootstrapServer(store, BootstrapParams(xds_host="", xds_port=port), lambda: tls, "default"),
             ads=AdsServer(streams, registration, credentials, insights, admin.pem, "cp-1"),
-            hds=HdsServer(store, meshes, registration, credentials, now, ProbeDefaults()),
+            hds=health,
             drain=DrainServer(registration, Draining(meshes, streams, all_back_in=all_back_in, patience=0.5)),
         ),
         folder,
@@ -221,7 +223,9 @@ async def running(
             )
         ]
         await tasks[-1]
-        yield Stack(store, resources, issuer, meshes, streams, insights, credentials, tls, port, authority, server)
+        yield Stack(
+            store, resources, issuer, meshes, streams, insights, credentials, health, tls, port, authority, server
+        )
         streams.end_all()
         for task in reversed(tasks):
             task.cancel()

@@ -53,7 +53,10 @@ class EnvoyAdminClient:
         stream = self._streams.get(dataplane.meta.key)
         name = dataplane.meta.name
         if stream is None:
-            raise BadRequest(f'the proxy "{name}" is not connected to this control plane')
+            raise BadRequest(
+                f'the proxy "{name}" is not connected to this control plane, so its Envoy cannot be asked; '
+                f'see "kumactl inspect dataplanes" and the log of its kuma-dp'
+            )
         if stream.traits.admin is None:
             raise BadRequest(f'the proxy "{name}" has no admin interface: it was started with admin port 0')
         # The plan has the address that the proxy listens on; what a user wrote may be a DNS name.

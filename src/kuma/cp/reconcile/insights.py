@@ -89,6 +89,13 @@ class Observation:
     earlier_regenerations: int | None = None
     """Certificates issued to the proxy before this stream, None until they were looked up."""
 
+    @property
+    def version(self) -> str:
+        """The version of the proxy's kuma-dp."""
+        told = self.versions.get("kumaDp")
+        version = told.get("version") if isinstance(told, Mapping) else None
+        return version if isinstance(version, str) else "unknown"
+
     def sent(self, type_url: str) -> None:
         """A response went out."""
         self._counter(type_url).sent += 1

@@ -118,15 +118,17 @@ class _Spreading:
 
 @dataclass(slots=True)
 class Counts:
-    """What passed over all streams, by type, since the start."""
+    """What passed over all streams since the start: by type, what was made for proxies by mesh."""
 
     sent: Counter[str] = field(default_factory=Counter)
     sent_bytes: Counter[str] = field(default_factory=Counter)
     acknowledged: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
-    generated: int = 0
+    generated: Counter[str] = field(default_factory=Counter)
+    generation_seconds: float = 0.0
     failed: int = 0
-    certificates: int = 0
+    certificates: Counter[str] = field(default_factory=Counter)
+    certificates_failed: Counter[str] = field(default_factory=Counter)
 
 
 class Streams:
@@ -358,13 +360,20 @@ class Streams:
             return
         try:
             await self._certify(stream, state, proxy)
+        except Exception as error:  # noqa: BLE001 - one proxy's fault must not stop the others
+            self.counts.certificates_failed[stream.key.mesh] += 1
+            self._failed(stream, error, state.snapshot)
+            return
+        try:
             # Certifying may have waited: take the newest snapshot from here on, without waiting again.
             proxy = state.snapshot.proxies.get(stream.key.name, proxy)
             if stream.plan is None or not only_secrets:
+                started = perf_counter()
                 stream.plan = self._planner.plan(state.snapshot, proxy, stream.traits, stream.plan)
-                self.counts.generated += 1
+                self.counts.generation_seconds += perf_counter() - started
+                self.counts.generated[stream.key.mesh] += 1
             desired = _unique(stream.plan.desired(stream.secrets))
-        except Exception as error:  # noqa: BLE001 - one proxy's fault must not stop the others
+        except Exception as error:  # noqa: BLE001 - see above
             self._failed(stream, error, state.snapshot)
             return
         stream.problem, stream.problem_in = "", None
@@ -422,7 +431,7 @@ class Streams:
             return
         for name, certificate in wanted.items():
             if stream.certificates.get(name) is not certificate:
-                self.counts.certificates += not certificate.secret.held
+                self.counts.certificates[stream.key.mesh] += not certificate.secret.held
                 heapq.heappush(self._renewals, (certificate.renew_at, next(self._tiebreak), stream, name))
                 self._due.set()
         stream.certificates = wanted

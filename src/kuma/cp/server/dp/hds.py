@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from time import perf_counter
 from typing import Any, Final
 
 import structlog
@@ -52,6 +53,17 @@ class _Watched:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+@dataclass(slots=True)
+class HealthCounts:
+    """What passed over all streams since the start."""
+
+    requests: int = 0
+    reports: int = 0
+    generated: int = 0
+    generation_seconds: float = 0.0
+    failed: int = 0
+
+
 class HdsServer:
     """Serves HDS streams. A proxy joins by its ADS stream; here it only has to show the same token."""
 
@@ -72,6 +84,7 @@ class HdsServer:
         self._defaults = defaults
         self._watched: dict[str, dict[_Watched, None]] = defaultdict(dict)
         self._refusals = Refusals()
+        self.counts = HealthCounts()
         meshes.listen(self._mesh_changed)
 
     def __len__(self) -> int:
@@ -84,6 +97,7 @@ class HdsServer:
         try:
             async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
                 first = _parse(await anext(incoming))
+                self.counts.requests += 1
                 node = ProxyNode.parse(first.health_check_request.node)
                 watched = self._watch(Key("Dataplane", node.mesh, node.name))
                 proxy = await _present(watched)
@@ -134,16 +148,27 @@ class HdsServer:
         while True:
             watched.changed.clear()
             if watched.proxy is not None:
-                wanted = specifier(watched.proxy.resource.spec, admin, self._defaults)
-                message = wanted.SerializeToString(deterministic=True)
+                message = self._made(watched.proxy, admin)
                 if message != sent:
                     await response.send(message)
                     sent = message
             await watched.changed.wait()
 
+    def _made(self, proxy: Proxy, admin: AdminView | None) -> bytes:
+        started = perf_counter()
+        try:
+            message = specifier(proxy.resource.spec, admin, self._defaults).SerializeToString(deterministic=True)
+        except MeshError:
+            self.counts.failed += 1
+            raise
+        self.counts.generated += 1
+        self.counts.generation_seconds += perf_counter() - started
+        return message
+
     async def _receive(self, watched: _Watched, incoming: AsyncIterator[bytes]) -> None:
         async for message in incoming:
             request = _parse(message)
+            self.counts.reports += request.HasField("endpoint_health_response")
             if request.HasField("endpoint_health_response") and watched.proxy is not None:
                 watched.seen_well = watched.seen_well or admin_is_well(request.endpoint_health_response)
                 if not watched.seen_well:
