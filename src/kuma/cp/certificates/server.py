@@ -38,6 +38,7 @@ from kuma.cp.ca.authority import (
     sign_server_leaf,
 )
 from kuma.cp.certificates.stored import CONTROL_PLANE_CA
+from kuma.cp.private_file import keep_private
 
 LEAF_LIFETIME: Final = timedelta(days=3650)
 CERT_FILE: Final = "kuma-cp.crt"
@@ -96,6 +97,7 @@ def _ensure(work_dir: Path, authority: CertificateAuthority, names: Sequence[str
     wanted = _split(names)
     try:
         work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keep_private(key_file)
         chain = _existing_chain(cert_file, key_file)
         if chain is not None and not _issued_by_a_control_plane(chain[0]):
             return read_server_tls(cert_file, key_file)

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kuma.core.errors import ConfigInvalid, StoreUnavailable
+from kuma.cp.private_file import keep_private
 from kuma.cp.store.sealing import Sealer, create_key, load_key
 
 
@@ -29,9 +30,13 @@ class KeyFile:
         """
         For the key, and for the one that is to follow it if a change was begun; empty if there is neither.
 
+        What is kept as the former key later is this file, so it is made private here.
+
         Raises:
             ConfigInvalid: a file cannot be read or holds no key.
         """
+        for path in (self.path, self._next):
+            keep_private(path)
         keys = (load_key(path) for path in (self.path, self._next))
         return tuple(Sealer(key) for key in keys if key is not None)
 

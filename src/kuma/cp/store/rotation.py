@@ -16,6 +16,7 @@ from typing import Final
 from kuma.core.errors import ConfigInvalid, StoreUnavailable
 from kuma.core.model.kinds import KINDS
 from kuma.core.model.resource import Key
+from kuma.cp.private_file import keep_private
 from kuma.cp.store.key_file import KeyFile
 from kuma.cp.store.sealing import CHECK, CannotUnseal, Sealer, key_from_text, load_or_create_key, must_be_sealed
 from kuma.cp.store.sqlite import checked_sealer
@@ -64,6 +65,7 @@ def rotate_key(database: Path, *, key_text: str, key_file: Path, new_key_file: P
 def _to_another_file(database: Path, known: tuple[Sealer, ...], new_key_file: Path) -> Rotated:
     with _opened(database) as connection:
         fresh = Sealer(load_or_create_key(new_key_file))
+        keep_private(new_key_file)
         former = checked_sealer(connection, database, (*known, fresh))
         return Rotated(_seal_anew(connection, former, fresh), former.key_id, fresh.key_id, new_key_file, None)
 

@@ -122,6 +122,15 @@ async def test_the_files_are_complete_and_private(tmp_path, authority):
     assert tls.renew_at < NOW + LEAF_LIFETIME / 2
 
 
+async def test_a_key_in_the_work_directory_that_others_could_read_is_closed(tmp_path, authority):
+    """Also one that is still right, and one that the operator put there."""
+    for _ in range(2):
+        tls = await ensure_server_tls(tmp_path, authority, now=NOW, **NAMES)
+        tls.key_file.chmod(0o644)
+    await ensure_server_tls(tmp_path, authority, now=NOW, **NAMES)
+    assert tls.key_file.stat().st_mode & 0o777 == 0o600
+
+
 async def test_a_restart_keeps_the_certificate(tmp_path, authority):
     """Whatever the order in which the machine tells its names."""
     first = await ensure_server_tls(tmp_path, authority, now=NOW, **NAMES)

@@ -38,6 +38,16 @@ def test_before_the_change_and_after_it_there_is_one_key(key):
     assert {path.stat().st_mode & 0o777 for path in key.path.parent.iterdir()} == {0o600}
 
 
+def test_a_key_that_others_could_read_is_closed_before_it_is_used_or_kept(key):
+    """A copy that was put back with the wrong mode: neither it nor what is kept of it stays open."""
+    key.path.chmod(0o644)
+    key.sealers()
+
+    key.settle(key.begin())
+
+    assert {path.stat().st_mode & 0o777 for path in key.path.parent.iterdir()} == {0o600}
+
+
 def test_a_change_that_never_reached_the_database_is_undone(key):
     """The database still opens with the former key: the new one is of no use."""
     (former,) = key.sealers()
