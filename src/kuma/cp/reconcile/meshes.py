@@ -31,6 +31,7 @@ from kuma.core.xds.view import TlsMode
 from kuma.cp.ca.authorities import Authorities, Backend
 from kuma.cp.ca.backends import backend_of, backends_of
 from kuma.cp.reconcile.addresses import Addresses
+from kuma.cp.resources.aside import LARGE_TEXT, aside
 from kuma.cp.store.decoding import resource_of
 from kuma.cp.store.port import Change, Record, Store
 
@@ -248,7 +249,7 @@ class Meshes:
                 await asyncio.sleep(0)  # many at once must not hold up others
             try:
                 if key.kind == "Dataplane":
-                    proxies[key.name] = self._proxy(key, record)
+                    proxies[key.name] = await self._proxy(key, record)
                 elif key.kind == "DataplaneInsight":
                     issued[key.name] = record is not None and _accepts_tls(record)
                 elif BY_NAME[key.kind].policy is not None:
@@ -256,7 +257,8 @@ class Meshes:
                     if record is None:
                         state.policies[key.kind].pop(key.name, None)
                     else:
-                        state.policies[key.kind][key.name] = resource_of(record)
+                        large = len(record.spec) > LARGE_TEXT
+                        state.policies[key.kind][key.name] = await aside(large, resource_of, record)
             except MeshError as error:
                 log.error(
                     "stored resource left as it was", kind=key.kind, mesh=key.mesh, name=key.name, reason=str(error)
@@ -264,13 +266,14 @@ class Meshes:
         policies = {kind: tuple(state.policies[kind].values()) for kind in touched}
         return Changes(proxies, policies, issued)
 
-    def _proxy(self, key: Key, record: Record | None) -> Proxy | None:
+    async def _proxy(self, key: Key, record: Record | None) -> Proxy | None:
         """A Dataplane as its mesh sees it; None when it is gone, or has no address yet."""
         if record is None:
             self._addresses.forget(key)
             return None
-        resource = self._addresses.resolved(resource_of(record))
-        return None if resource is None else proxy_of(resource)
+        large = len(record.spec) > LARGE_TEXT
+        resource = self._addresses.resolved(await aside(large, resource_of, record))
+        return None if resource is None else await aside(large, proxy_of, resource)
 
     def _tell(self, mesh: str, state: MeshState | None) -> None:
         for listener in self._listeners:
