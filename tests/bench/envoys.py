@@ -93,6 +93,11 @@ class RealProxy:
             return False
 
     @property
+    def has_envoy(self) -> bool:
+        """Whether its Envoy has been started."""
+        return any(b"bootstrap.yaml" in _command_line(pid) for pid in self._family)
+
+    @property
     def cpu(self) -> float:
         """CPU-seconds of its Envoy."""
         fields = Path(f"/proc/{self._envoy}/stat").read_text().rpartition(")")[2].split()
@@ -125,7 +130,11 @@ class RealProxy:
 
 
 def _command_line(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+    """Empty for a process that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def _resident(pid: int) -> float:

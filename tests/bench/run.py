@@ -10,14 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from tests.bench import envoys, shape
-from tests.bench.report import Measured, commit, growth, page, real_envoys, table, worst_case
+from tests.bench import commands, envoys, shape
+from tests.bench.report import ANY, Measured, commit, growth, page, real_envoys, table, worst_case
 from tests.bench.scenario import Run, Size, run
 from tests.e2e.harness.processes import ROOT
 
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
 REAL: Final = ((5, 1000), (40, 50))
 """Numbers of real Envoys, and of services in their mesh."""
+_COMMANDS: Final = 10
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -75,6 +76,10 @@ def _further(given: argparse.Namespace) -> tuple[list[str], list[str]]:
     ):
         note(f"growth by {title}", *(one for _, one in runs))
         show(growth(title, runs))
+    _say("commands")
+    with tempfile.TemporaryDirectory(prefix="kuma-bench-") as directory:
+        costs = Measured(ANY, "delta", commands.run(_COMMANDS, Path(directory)))
+    show(f"## Commands, {_COMMANDS} times each\n\n{table(costs)}")
     usual, odd = shape.nothing_shared(given.odd, delta=True, say=_say)
     note("worst case", usual, odd)
     show(worst_case(given.odd, usual, odd))

@@ -43,6 +43,11 @@ class ControlPlane:
         return self._work / "ca.crt"
 
     @property
+    def url(self) -> str:
+        """Where kumactl finds it."""
+        return f"http://localhost:{self.api.port}"
+
+    @property
     def pid(self) -> int:
         assert self._program is not None
         return self._program.pid
