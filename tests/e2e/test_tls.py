@@ -135,7 +135,8 @@ def test_a_broken_pair_changes_nothing_and_is_told(started: Start, company: Comp
 )
 def test_proxies_work_within_every_limit(lab: Lab, limits: dict[str, str]):
     """Real Envoys join, get their configuration, pass traffic and report health, whatever TLS is allowed on 5678."""
-    control_plane = lab.own_control_plane({f"KUMA_GENERAL_TLS_{name}": value for name, value in limits.items()})
+    settings = {f"KUMA_GENERAL_TLS_{name}": value for name, value in limits.items()}
+    control_plane = lab.own_control_plane({"KUMA_DIAGNOSTICS_TLS_ENABLED": "true", **settings})
     assert not [line for line in control_plane.program.log().splitlines() if "_TLS_" in line]
     couple(lab)
     web = lab.proxies[-1]
@@ -147,8 +148,8 @@ def test_proxies_work_within_every_limit(lab: Lab, limits: dict[str, str]):
 
 
 def assert_limits(control_plane: ControlPlane, limits: dict[str, str]) -> None:
-    """What a client may speak on the two ports is what the settings say."""
-    for port in (control_plane.https_port, control_plane.dp_port):
+    """What a client may speak on the three ports is what the settings say."""
+    for port in (control_plane.https_port, control_plane.dp_port, control_plane.diagnostics_port):
         for version, name in ((ssl.TLSVersion.TLSv1_2, "TLSv1_2"), (ssl.TLSVersion.TLSv1_3, "TLSv1_3")):
             client = ssl.create_default_context(cafile=str(control_plane.directory / "work" / "ca.crt"))
             client.minimum_version = client.maximum_version = version

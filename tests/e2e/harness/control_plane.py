@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ class ControlPlane:
         self.dp_port = free_port()
         self.diagnostics_port = free_port()
         self.api = Api(self.http_port, open=connect)
-        self.diagnostics = Api(self.diagnostics_port, open=connect)
+        over_tls = (settings or {}).get("KUMA_DIAGNOSTICS_TLS_ENABLED") == "true"
+        self.diagnostics = Api(self.diagnostics_port, open=_over_tls(connect) if over_tls else connect)
         self.kumactl = Kumactl(self.home, {}, self._prefix)
         self._settings = {
             "KUMA_API_SERVER_HTTP_INTERFACE": "127.0.0.1",
@@ -151,6 +153,14 @@ class ControlPlane:
             for type_, counts in status.items()
             if isinstance(counts, dict) and int(counts.get("responsesRejected", 0))
         }
+
+
+def _over_tls(connect: Callable[..., socket.socket]) -> Callable[[tuple[str, int], float], socket.socket]:
+    """Connects and shakes hands with whoever it is: only readiness is asked for."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return lambda address, timeout: context.wrap_socket(connect(address, timeout))
 
 
 class ControlPlaneEnded(Exception):
