@@ -18,7 +18,11 @@ _ENVELOPE: Final = ("type", "mesh", "name", "labels")
 
 
 def print_differences(changes: object, before: str, after: str) -> Sequence[Mapping[str, Any]]:
-    """Print the changes of an answer; ``before`` and ``after`` say what the two sides are. Returns the changes."""
+    """
+    Print the changes of an answer; ``before`` and ``after`` say what the two sides are. Returns the changes.
+
+    A change may name another revision for what is after it.
+    """
     found = mappings(changes)
     for change in found:
         for line in _difference(change, before, after):
@@ -42,6 +46,8 @@ def titles(named: Iterable[Mapping[str, Any]], most: int = 10) -> str:
 def _difference(change: Mapping[str, Any], before: str, after: str) -> Iterator[str]:
     old, new = _lines(change.get("before")), _lines(change.get("after"))
     name = title(change)
+    if change.get("asOf"):
+        after = f"revision {change['asOf']}"
     old_name, new_name = f"{name} {before if old else _ABSENT}", f"{name} {after if new else _ABSENT}"
     return unified_diff(old, new, old_name, new_name, lineterm="")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -398,6 +399,15 @@ async def test_a_read_only_control_plane_takes_no_rollback():
         ("/_changes/difference", 'bad request: the query parameter "from" is missing'),
         ("/_changes/difference?from=1&to=x", "bad request: to is a number"),
         ("/_changes/difference?from=1&to=9999", "revision 9999 does not exist yet: the newest is"),
+        (f"/_changes/difference?from=1&to={2**63 - 1}", f"revision {2**63 - 1} does not exist yet: the newest is"),
+        (f"/_changes/difference?from={2**63 - 1}", f"revision {2**63 - 1} does not exist yet: the newest is"),
+        (
+            "/_changes?kind=Secret",
+            'bad request: the query parameter "kind" is not known; those that are: mesh, type, name, all, user, since',
+        ),
+        ("/_changes?Mesh=default", 'bad request: the query parameter "Mesh" is not known'),
+        ("/_changes/1?mesh=default", 'bad request: the query parameter "mesh" is not known; there are none here'),
+        ("/_changes/difference?from=1&until=2", 'bad request: the query parameter "until" is not known; those that'),
     ],
 )
 async def test_a_question_that_makes_no_sense_is_explained(client, path, detail):
@@ -420,7 +430,10 @@ async def test_a_question_that_makes_no_sense_is_explained(client, path, detail)
             {"type": "DataplaneInsight is written by the control plane itself and cannot be rolled back"},
         ),
         ({"mesch": "default"}, {"mesch": "is not known"}),
-        ({"dryRun": "maybe"}, {"dryRun": "in body must be of type boolean"}),
+        *[
+            ({"dryRun": text}, {"dryRun": "in body must be of type boolean"})
+            for text in ("maybe", "no", "false", "yes", 0, 1)
+        ],
     ],
 )
 async def test_a_rollback_that_is_not_understood_is_none(client, body, faults):
@@ -432,6 +445,102 @@ async def test_a_rollback_that_is_not_understood_is_none(client, body, faults):
     assert answer.status_code == 400
     assert {p["field"]: p["reason"] for p in answer.json()["invalid_parameters"]} == faults
     assert (await client.get(SHORT)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path, body, status, text",
+    [
+        (f"/_rollback/{2**63 - 1}", {}, 400, f"revision {2**63 - 1} does not exist yet: the newest is"),
+        ("/_rollback/1?dryRun=true", {}, 400, 'the query parameter "dryRun" is not known; there are none here'),
+        ("/_rollback/1", {"mesh": "nope"}, 404, 'There is no Mesh "nope", and there was none right after revision 1'),
+    ],
+)
+async def test_a_rollback_to_or_of_what_never_was_is_none(client, path, body, status, text):
+    """It is not "nothing to change", and what was meant for elsewhere does not count as left out."""
+    await put(client, SHORT, TIMEOUT)
+
+    answer = await client.post(path, json=body)
+
+    assert answer.status_code == status
+    assert text in answer.json()["title"] + answer.json()["detail"]
+    assert (await client.get(SHORT)).status_code == 200
+
+
+KEYS = "dataplane-token-signing-key-m"
+REVOKED = "dataplane-token-revocations-m"
+
+
+def revocations(*ids):
+    """The list of revoked tokens of the mesh ``m``."""
+    data = base64.b64encode(",".join(ids).encode()).decode()
+    return {"type": "Secret", "mesh": "m", "name": REVOKED, "data": data}
+
+
+@pytest.mark.parametrize("about", [{}, {"mesh": "m"}, {"type": "Mesh", "name": "m"}])
+async def test_a_mesh_that_comes_back_revives_no_revoked_token_and_no_deleted_key(client, about):
+    """Its secrets are what they were when it was deleted, whichever revision is asked for, and that is told."""
+    await put(client, "/meshes/m", {"type": "Mesh", "name": "m", "skipCreatingInitialPolicies": ["*"]})
+    secrets = "/meshes/m/secrets"
+    first = (await client.get(f"{secrets}/{KEYS}-1")).json()
+    then = await put(client, f"{secrets}/{REVOKED}", revocations("old"))
+    last = await put(client, f"{secrets}/{REVOKED}", revocations("old", "new"))
+    await put(client, f"{secrets}/{KEYS}-2", {**first, "name": f"{KEYS}-2"})
+    assert (await client.delete(f"{secrets}/{KEYS}-1")).status_code == 200
+    before = {one["name"]: one["data"] for one in (await client.get(secrets)).json()["items"]}
+    await client.delete("/meshes/m")
+
+    shown = (await client.post(f"/_rollback/{then}", json={**about, "dryRun": True})).json()
+    done = await client.post(f"/_rollback/{then}", json={**about, "plan": shown["plan"]})
+
+    assert done.status_code == 200, done.text
+    assert {one["name"]: one["data"] for one in (await client.get(secrets)).json()["items"]} == before
+    assert set(before) == {REVOKED, f"{KEYS}-2"}
+    assert shown["leftAlone"] == [
+        {"type": "Secret", "mesh": "m", "name": f"{KEYS}-1", "reason": "it was deleted before its mesh was"}
+    ]
+    (warning,) = shown["warnings"]
+    assert warning == (
+        'secrets of Mesh "m" come back as they were when it was deleted, '
+        f'not as they were right after revision {then}: "{REVOKED}", "{KEYS}-2"'
+    )
+    told = {change["name"]: change for change in shown["changes"]}
+    assert "asOf" not in told["m"]
+    assert told[REVOKED]["after"]["data"] == f"(sealed, as written by revision {last})"
+    assert told[REVOKED]["asOf"] > last
+
+
+async def test_a_mesh_comes_back_from_the_very_revision_that_made_it(client):
+    """Its signing key was made one revision later; it is there all the same, and the old tokens hold."""
+    document = {"type": "Mesh", "name": "m", "skipCreatingInitialPolicies": ["*"]}
+    made = await put(client, "/meshes/m", document) - 1
+    assert [one["name"] for one in await changes(client, until=made)] == ["m"]
+    key = (await client.get(f"/meshes/m/secrets/{KEYS}-1")).json()["data"]
+    await client.delete("/meshes/m")
+
+    answer = await client.post(f"/_rollback/{made}", json={"mesh": "m"})
+
+    assert (answer.status_code, len(answer.json()["changes"])) == (200, 2)
+    assert (await client.get(f"/meshes/m/secrets/{KEYS}-1")).json()["data"] == key
+    issued = await client.post("/tokens/dataplane", json={"mesh": "m", "name": "web-1", "validFor": "1h"})
+    assert issued.status_code == 200, issued.text
+
+
+async def test_a_mesh_without_any_signing_key_comes_back_with_a_new_one(client):
+    """No proxy could join it otherwise; a key that was deleted stays away, and that there is another is told."""
+    await put(client, "/meshes/m", {"type": "Mesh", "name": "m", "skipCreatingInitialPolicies": ["*"]})
+    then = await put(client, SHORT, TIMEOUT)
+    key = (await client.get(f"/meshes/m/secrets/{KEYS}-1")).json()["data"]
+    await client.delete(f"/meshes/m/secrets/{KEYS}-1")
+    await client.delete("/meshes/m")
+
+    answer = (await client.post(f"/_rollback/{then}", json={"mesh": "m"})).json()
+
+    assert answer["warnings"] == [
+        'Mesh "m": there is no key any more that signs the tokens of its proxies, so it gets a new one'
+    ]
+    assert (await client.get(f"/meshes/m/secrets/{KEYS}-1")).json()["data"] != key
+    issued = await client.post("/tokens/dataplane", json={"mesh": "m", "name": "web-1", "validFor": "1h"})
+    assert issued.status_code == 200, issued.text
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"null"])

@@ -64,14 +64,26 @@ async def _state(store):
     return {r.key: (r.spec, dict(r.labels), r.owner) for r in records if not BY_NAME[r.key.kind].read_only}
 
 
-def _as_it_should_be(then, now):
-    """The earlier state, but secrets: they stay as they are, unless their mesh came or went."""
+def _as_it_should_be(then, now, ends):
+    """
+    The earlier state, but secrets: they stay as they are, unless their mesh came or went.
 
-    def stays(key):
-        return BY_NAME[key.kind].admin_only and (key.mesh == "" or (_mesh_of(key) in now and _mesh_of(key) in then))
+    Those of a mesh that came back are what they were when it ended: ``ends`` has the last state with each record.
+    """
 
-    kept = {key: record for key, record in now.items() if stays(key)}
-    return kept | {key: record for key, record in then.items() if not stays(key)}
+    def secret(key):
+        return BY_NAME[key.kind].admin_only
+
+    kept = {key: r for key, r in now.items() if secret(key) and (key.mesh == "" or _mesh_of(key) in then)}
+    for mesh in then.keys() - now.keys():
+        if mesh.kind == "Mesh":
+            kept |= {key: record for key, record in ends[mesh].items() if key.mesh == mesh.name and secret(key)}
+    return kept | {key: record for key, record in then.items() if not secret(key)}
+
+
+def _authorities(key, reborn):
+    """Whether it is part of a builtin authority that a mesh needs again and did not have when it ended."""
+    return key.kind == "Secret" and ".ca-builtin-" in key.name and _mesh_of(key) in reborn
 
 
 def _mesh_of(key):
@@ -83,10 +95,13 @@ async def _proved(implementation, folder, steps, data):
         cp = await control_plane(store=store)
         async with cp.client() as client:
             states = {await store.revision(): await _state(store)}
+            ends = {}
             for method, document in steps:
+                before = await _state(store)
                 answer = await client.request(method, _path(document), json=document if method == "PUT" else None)
                 assert answer.status_code < 500, answer.text
-                states[await store.revision()] = await _state(store)
+                states[await store.revision()] = after = await _state(store)
+                ends |= dict.fromkeys(before.keys() - after.keys(), before)
             revision = data.draw(st.sampled_from(sorted(states)))
             now, then = await _state(store), states[revision]
 
@@ -96,7 +111,9 @@ async def _proved(implementation, folder, steps, data):
             done = await client.post(f"/_rollback/{revision}", json={"plan": shown.json()["plan"]})
             assert done.status_code == 200, done.text
 
-            assert await _state(store) == _as_it_should_be(then, now)
+            found, wanted = await _state(store), _as_it_should_be(then, now, ends)
+            reborn = then.keys() - now.keys()
+            assert {k: r for k, r in found.items() if k in wanted or not _authorities(k, reborn)} == wanted
             again = (await client.post(f"/_rollback/{revision}", json={})).json()
             assert (again["changes"], again["written"]) == ([], 0)
 

@@ -2,7 +2,8 @@
 
 Nothing is guessed: a state that the change log cannot tell any more is refused. A plan takes back what people did; what
 the control plane and proxies wrote is theirs, and secrets stay as they are unless they are named, so that no revoked
-token and no old key comes back by accident. What a plan leaves alone, it says.
+token and no old key comes back by accident. Those of a mesh that comes back are what they were when it was deleted,
+for the same reason. What a plan leaves alone, it says.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from kuma.cp.resources.contract import PLAIN
 from kuma.cp.resources.stored import readable
 from kuma.cp.resources.table import RULES
 from kuma.cp.store.planning import title
-from kuma.cp.store.port import Change, Place, Record, Sought, Span, Spans, Store
+from kuma.cp.store.port import ANYWHERE, Change, Operation, Place, Record, Sought, Span, Spans, Store
 
 MOST_RECORDS: Final = 2000
 """How many records one comparison may be about."""
@@ -33,6 +34,7 @@ _FEW: Final = 20
 _NEWEST: Final = 2**63 - 1
 _OURS: Final = "the control plane itself writes it"
 _UNNAMED: Final = "a secret comes back only when it is named, or with the mesh that it was deleted with"
+_GONE_BEFORE: Final = "it was deleted before its mesh was"
 _OUR_MAKING: Final = "the control plane itself made it"
 _PROXY_WRITES: Final = "its proxy writes it"
 _WITH_PROXY: Final = "the control plane removed it because its proxy was gone"
@@ -40,11 +42,16 @@ _WITH_PROXY: Final = "the control plane removed it because its proxy was gone"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One record that is not the same at two moments; None where there is none."""
+    """
+    One record that is not the same at two moments; None where there is none.
+
+    ``as_of`` is the revision right after which it was ``after``, where that is another one than was asked for; else 0.
+    """
 
     key: Key
     before: Record | None
     after: Record | None
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,19 @@ class Plan:
         ]
         return hashlib.sha256(json.dumps([self.revision, told]).encode()).hexdigest()[:32]
 
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Sentences about what becomes something else than it was right after the revision."""
+        others: dict[str, list[str]] = defaultdict(list)
+        for step in self.steps:
+            if step.as_of:
+                others[step.key.mesh].append(f'"{step.key.name}"')
+        return tuple(
+            f'secrets of Mesh "{mesh}" come back as they were when it was deleted, not as they were right after '
+            f"revision {self.revision}: {', '.join(names)}"
+            for mesh, names in others.items()
+        )
+
 
 async def difference(
     store: Store, earlier: int, later: int | None, place: Place, *, people_only: bool
@@ -82,12 +102,11 @@ async def difference(
     Raises:
         BadRequest: the log cannot tell one of the states, or too many records differ.
     """
-    until = _NEWEST if later is None else later
-    low, high = sorted((earlier, until))
-    spans = await _spans(store, low, high, place, people_only=people_only)
+    if later is not None and earlier > later:
+        forth = await difference(store, later, earlier, place, people_only=people_only)
+        return tuple(Step(step.key, step.after, step.before) for step in forth)
+    spans = await _spans(store, earlier, later, place, people_only=people_only)
     steps = (Step(span.first.key, span.first.before, span.last.after) for span in spans.items)
-    if earlier > until:
-        steps = (Step(step.key, step.after, step.before) for step in steps)
     return tuple(step for step in steps if not _same_text(step.before, step.after))
 
 
@@ -97,17 +116,17 @@ async def plan_rollback(store: Store, revision: int, place: Place) -> Plan:
 
     Raises:
         BadRequest: the log cannot tell that state, or too many records are concerned.
-        NotFound: there is no such resource, and there was none.
+        NotFound: there is no such resource or mesh, and there was none.
     """
     one = place.kind is not None
-    spans = await _spans(store, revision, _NEWEST, place, people_only=not one)
-    if one and not spans.items:
+    spans = await _spans(store, revision, None, place, people_only=not one)
+    if not spans.items:
         await _require_known(store, revision, place)
     concerned = {span.first.key: span for span in spans.items}
     now = await _as_stored(store, concerned)
     fate = _Fate.of(concerned, now)
     if place.kind == "Mesh" and (fate.reborn or fate.going):
-        inside = await _spans(store, revision, _NEWEST, Place(mesh=place.name), people_only=True)
+        inside = await _spans(store, revision, None, Place(mesh=place.name), people_only=True)
         more = {span.first.key: span for span in inside.items if fate.shared_by(span.first.key)}
         concerned = {**more, **concerned}
         now |= await _as_stored(store, more)
@@ -115,41 +134,58 @@ async def plan_rollback(store: Store, revision: int, place: Place) -> Plan:
     left: list[Left] = []
     for key, span in concerned.items():
         await asyncio.sleep(0)  # a long plan must not hold the event loop
-        then = span.first.before
+        asked, then = span.first.before, fate.then(span)
         if _same_to_users(key, now[key], then):
+            if then is not asked:
+                left.append(Left(key, _GONE_BEFORE))
             continue
-        reason = await _why_left(store, span, now[key], fate, named=one)
+        reason = await _why_left(store, span, now[key], then, fate, named=one)
         if reason:
             left.append(Left(key, reason))
         else:
-            steps.append(Step(key, now[key], then))
+            steps.append(Step(key, now[key], then, 0 if _same_text(then, asked) else span.last.revision - 1))
     return Plan(revision, tuple(steps), tuple(left))
 
 
 @dataclass(frozen=True, slots=True)
 class _Fate:
-    """Meshes that a plan makes anew and meshes that it removes: their secrets share their fate."""
+    """
+    Meshes that a plan makes anew and meshes that it removes: their secrets share their fate.
 
-    reborn: frozenset[str]
+    ``reborn`` has the change with which each of them ended.
+    """
+
+    reborn: Mapping[str, Change]
     going: frozenset[str]
 
     @classmethod
     def of(cls, concerned: Mapping[Key, Span], now: Mapping[Key, Record | None]) -> _Fate:
-        meshes = {key.name: (span.first, now[key]) for key, span in concerned.items() if key.kind == "Mesh"}
+        meshes = {key.name: (span, now[key]) for key, span in concerned.items() if key.kind == "Mesh"}
         return cls(
-            frozenset(name for name, (first, current) in meshes.items() if first.before and not current),
-            frozenset(name for name, (first, current) in meshes.items() if current and _came_from_person(first)),
+            {name: span.last for name, (span, current) in meshes.items() if span.first.before and not current},
+            frozenset(name for name, (span, current) in meshes.items() if current and _came_from_person(span.first)),
         )
 
     def shared_by(self, key: Key) -> bool:
         """Whether a record must come or go where its mesh alone is asked for."""
         return key.mesh in self.going or (key.mesh in self.reborn and _is_secret(key))
 
+    def then(self, span: Span) -> Record | None:
+        """What a record is to be again: a secret of a mesh that comes back, what it was when the mesh was deleted."""
+        end = self.reborn.get(span.first.key.mesh)
+        if end is None or not _is_secret(span.first.key):
+            return span.first.before
+        last = span.last
+        # All changes of one batch have its time. What was revoked or deleted before that stays so.
+        together = last.operation is Operation.DELETE and (last.time, last.author) == (end.time, end.author)
+        return last.before if together else None
 
-async def _spans(store: Store, after: int, until: int, place: Place, *, people_only: bool) -> Spans:
-    found = await store.spans(after, until, place, people_only=people_only, limit=MOST_RECORDS + 1)
+
+async def _spans(store: Store, after: int, until: int | None, place: Place, *, people_only: bool) -> Spans:
+    end = _NEWEST if until is None else until
+    found = await store.spans(after, end, place, people_only=people_only, limit=MOST_RECORDS + 1)
     for revision in (after, until):
-        if found.revision < revision < _NEWEST:
+        if revision is not None and revision > found.revision:
             raise BadRequest(f"revision {revision} does not exist yet: the newest is {found.revision}")
     if after < found.oldest:
         raise BadRequest(
@@ -178,18 +214,22 @@ async def _as_stored(store: Store, keys: Iterable[Key]) -> dict[Key, Record | No
 
 
 async def _require_known(store: Store, revision: int, place: Place) -> None:
-    key = Key(place.kind or "", place.mesh or "", place.name or "")
+    if place == ANYWHERE:
+        return
+    key = Key(place.kind, place.mesh or "", place.name or "") if place.kind else Key("Mesh", "", place.mesh or "")
     if await store.find(key) is None:
         raise NotFound(title=f"There is no {title(key)}, and there was none right after revision {revision}")
 
 
-async def _why_left(store: Store, span: Span, now: Record | None, fate: _Fate, *, named: bool) -> str:
+async def _why_left(
+    store: Store, span: Span, now: Record | None, then: Record | None, fate: _Fate, *, named: bool
+) -> str:
     """Why a record is left alone; empty if it is not."""
-    key, then = span.first.key, span.first.before
+    key = span.first.key
     kind = BY_NAME.get(key.kind)
     if kind is None or kind.read_only or kind.derived:
         return _OURS
-    if _is_secret(key) and not named and key.mesh not in fate.reborn | fate.going:
+    if _is_secret(key) and not named and key.mesh not in fate.reborn.keys() | fate.going:
         return _UNNAMED
     if key.kind == "Dataplane":
         if span.first.author.is_proxy or span.last.author.is_proxy or await _came_with_proxy(store, then):

@@ -2,7 +2,7 @@
 
 Each record is judged in the world as it will be: a Mesh finds the secrets that come back with it, a Dataplane the Mesh.
 What was valid then and is not now is refused, with every fault of every resource. A mesh that comes back gets nothing
-that new meshes get; it is as it was.
+that new meshes get, but a key for the tokens of its proxies where none was left: it could not be used without.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from kuma.cp.resources.stored import read, readable
 from kuma.cp.resources.table import RULES
 from kuma.cp.store.planning import not_found, title
 from kuma.cp.store.port import Delete, Put, Reader, Record
+from kuma.cp.tokens.keys import new_signing_key
+from kuma.cp.tokens.kinds import TokenKind
 
 ROLLBACK: Final = "Could not roll back"
+_NEW_KEY: Final = "there is no key any more that signs the tokens of its proxies, so it gets a new one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +132,18 @@ async def _put(setting: Setting, step: Step, then: Record, now: datetime) -> tup
         owner=then.owner,
         expected_version=step.before.version if step.before else 0,
     )
+    companions, warnings = prepared.companions, prepared.warnings
+    if kind.name == "Mesh" and step.before is None and not await _has_signing_key(setting.store, step.key.name):
+        companions = (*companions, await new_signing_key(TokenKind.DATAPLANE, step.key.name))
+        warnings = (*warnings, _NEW_KEY)
     # What is odd about the resource itself was told when it was written.
-    return put, prepared.companions, [_named(step.key, text) for text in prepared.warnings]
+    return put, companions, [_named(step.key, text) for text in warnings]
+
+
+async def _has_signing_key(store: Reader, mesh: str) -> bool:
+    kind = TokenKind.DATAPLANE
+    secrets = await store.list(kind.secret_kind, mesh)
+    return any(kind.serial_of(secret.key.name, mesh) is not None for secret in secrets)
 
 
 def _valid(setting: Setting, kind: Kind, before: Record | None, then: Record) -> Resource[Any]:

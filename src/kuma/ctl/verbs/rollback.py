@@ -46,7 +46,8 @@ def rollback(
     Bring back the state right after REVISION (see "kumactl history"), as a new revision.
 
     Of one resource with TYPE and NAME, of one mesh with --mesh alone, else of everything. What only the control plane
-    and proxies wrote stays as it is, and so do secrets that are not named.
+    and proxies wrote stays as it is, and so do secrets that are not named. A mesh that was deleted comes with the
+    secrets that it had when it was deleted.
     """
     from kuma.ctl.difference import print_differences
 
@@ -56,12 +57,9 @@ def rollback(
     changes = print_differences(plan.get("changes"), "now", f"revision {revision}")
     _tell(plan, one=kind_word is not None)
     if not changes:
-        before = max(int(revision) - 1, 0)
-        click.echo(
-            f"Nothing to change: all is as it was right after revision {revision}; "
-            f"to undo revision {revision} itself, roll back to revision {before}",
-            err=True,
-        )
+        number = int(revision)
+        undo = f"; to undo revision {revision} itself, roll back to revision {number - 1}" if number else ""
+        click.echo(f"Nothing to change: all is as it was right after revision {revision}{undo}", err=True)
         return
     click.echo(f"Rolling back to revision {revision} {_counted(changes)}", err=True)
     if dry_run:

@@ -110,6 +110,23 @@ def test_nothing_to_do_says_what_may_have_been_meant(kumactl, cp, planned):
     assert len(sent(cp)) == 1
 
 
+def test_before_the_first_revision_there_is_none_to_go_back_to(kumactl, cp):
+    """So none is named."""
+    cp.answer("POST", "/_rollback/0", {**PLAN, "changes": []})
+
+    assert kumactl("rollback", "0").stderr == "Nothing to change: all is as it was right after revision 0\n"
+
+
+def test_what_comes_back_as_of_another_revision_says_which(kumactl, cp, planned):
+    """A secret of a mesh that was deleted is not what it was right after the revision that was asked for."""
+    planned(changes=[{**CHANGE, "asOf": 50}], warnings=['secrets of Mesh "m" come back as they were'])
+
+    result = kumactl("rollback", "41", "--dry-run")
+
+    assert result.stdout == DIFFERENCE.replace("slow revision 41", "slow revision 50")
+    assert result.stderr.startswith('Warning: secrets of Mesh "m" come back as they were\n')
+
+
 def test_one_resource_that_stays_is_an_error(kumactl, cp, planned):
     """It was asked for, and it did not happen."""
     planned(

@@ -1,7 +1,8 @@
 """The change log and rollback (ours): ``/_changes``, what changed between revisions, ``/_rollback/{revision}``.
 
-For administrators only, who also need the right to write what they bring back. No answer holds the value of a secret:
-where one differs, the revisions that wrote it are told in its place.
+For administrators only, who also need the right to write what they bring back. What is spelt wrong is refused: nothing
+is answered, or done, as if it had been left out. No answer holds the value of a secret: where one differs, the
+revisions that wrote it are told in its place.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import StrictBool, ValidationError
 from pydantic_core import from_json
 from starlette.responses import Response
 
@@ -38,6 +39,7 @@ _NOT_WRITTEN: Final = ("creationTime", "modificationTime", "kri", "status")
 """What an envelope tells beside what people write."""
 
 _FEW_STEPS: Final = 20
+_FILTERS: Final = ("mesh", "type", "name", "all")
 
 
 class RollbackRequest(LegacySpec):
@@ -50,7 +52,7 @@ class RollbackRequest(LegacySpec):
     type: str = ""
     mesh: str = ""
     name: str = ""
-    dry_run: bool = False
+    dry_run: StrictBool = False
     plan: str = ""
 
 
@@ -69,6 +71,7 @@ class ChangeRoutes:
 
     async def _list(self, call: Call) -> Response:
         self._backends.access.check_history(call.user)
+        _require_known(call, *_FILTERS, "user", "since", "until", "size", "offset")
         until = call.first("until")
         sought = Sought(
             _place_in_query(call),
@@ -87,6 +90,7 @@ class ChangeRoutes:
 
     async def _one(self, call: Call) -> Response:
         self._backends.access.check_history(call.user)
+        _require_known(call)
         revision = revision_of(call.parameters["revision"])
         found = await self._backends.store.history(after=revision - 1, limit=1)
         if not found or found[0].revision != revision:
@@ -100,6 +104,7 @@ class ChangeRoutes:
 
     async def _difference(self, call: Call) -> Response:
         self._backends.access.check_history(call.user)
+        _require_known(call, *_FILTERS, "from", "to")
         earlier, later = call.first("from"), call.first("to")
         if not earlier:
             raise BadRequest('bad request: the query parameter "from" is missing: a revision; "to" is now if left out')
@@ -112,6 +117,7 @@ class ChangeRoutes:
     async def _rollback(self, call: Call) -> Response:
         self._backends.access.check_history(call.user)
         self._reading.require_writable(BY_NAME["Mesh"])
+        _require_known(call)
         revision = revision_of(call.parameters["revision"])
         request = await self._request(call)
         plan = await plan_rollback(self._backends.store, revision, _place_in(request))
@@ -135,6 +141,14 @@ class ChangeRoutes:
         if unknown:
             raise InvalidResource(unknown)
         return request
+
+
+def _require_known(call: Call, *known: str) -> None:
+    """Raises ``BadRequest`` for query parameters other than these."""
+    unknown = next((name for name, _ in call.query if name not in known), None)
+    if unknown is not None:
+        those = f"those that are: {', '.join(known)}" if known else "there are none here"
+        raise BadRequest(f'bad request: the query parameter "{unknown}" is not known; {those}')
 
 
 def _place_in_query(call: Call) -> Place:
@@ -199,7 +213,8 @@ async def _reply(steps: Iterable[Step], head: Mapping[str, Any], written: int = 
 
 def _step(step: Step) -> dict[str, Any]:
     before, after = _documents(step.before, step.after)
-    return {**_named(step.key), "before": before, "after": after}
+    shown = {**_named(step.key), "before": before, "after": after}
+    return {**shown, "asOf": step.as_of} if step.as_of else shown
 
 
 def _outcome(plan: Plan, restored: Restored) -> dict[str, Any]:
@@ -207,7 +222,7 @@ def _outcome(plan: Plan, restored: Restored) -> dict[str, Any]:
         "revision": plan.revision,
         "plan": plan.fingerprint,
         "written": restored.revision,
-        "warnings": list(restored.warnings),
+        "warnings": [*plan.notices, *restored.warnings],
         "leftAlone": [{**_named(one.key), "reason": one.reason} for one in plan.left],
     }
 
