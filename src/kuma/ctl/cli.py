@@ -73,17 +73,22 @@ def _usage_problem(error: click.ClickException) -> str:
     text = error.format_message()
     if isinstance(error, click.MissingParameter) and error.param is not None:
         if isinstance(error.param, click.Option):
-            text = f'required flag(s) "{error.param.opts[-1].lstrip("-")}" not set'
+            text = f'required flag(s) "{_flag(error.param).lstrip("-")}" not set'
         else:
             text = f"the argument {error.param.make_metavar(context or click.Context(root))} is missing"
     elif isinstance(error, click.NoSuchOption):
         close = f"; did you mean {' or '.join(error.possibilities)}?" if error.possibilities else ""
         text = f"unknown flag: {error.option_name}{close}"
     elif isinstance(error, click.BadParameter) and isinstance(error.param, click.Option):
-        text = f"{error.param.opts[-1]}: {error.message}"
+        text = f"{_flag(error.param)}: {error.message}"
     if context is None:
         return text
     return f'{text.rstrip(".")}; see "{context.command_path} --help"'
+
+
+def _flag(option: click.Option) -> str:
+    """What the help calls it: of several names the first long one."""
+    return next((name for name in option.opts if name.startswith("--")), option.opts[-1])
 
 
 def _discard_stdout() -> None:
