@@ -216,7 +216,14 @@ def paths(control_plane: ControlPlane, token: str) -> list[str]:
         "/global-insights",
         "/_changes",
     ]
-    found += ["/_changes?kind=Secret&size=1000", "/_changes?kind=GlobalSecret&size=1000", "/mesh-insights"]
+    newest = control_plane.api.request("GET", "/_changes?all=true&size=1", headers=admin).json["items"][0]["revision"]
+    found += ["/_changes?type=Secret&size=1000", "/_changes?type=GlobalSecret&all=true&size=1000", "/mesh-insights"]
+    found += [f"/_changes/{revision}" for revision in range(1, newest + 1)]
+    found += [
+        "/_changes/difference?from=0",
+        "/_changes/difference?from=0&all=true",
+        "/_changes/difference?from=10&to=0",
+    ]
     for kind in kinds:
         found += [f"/{kind['path']}", f"/{kind['path']}/planted", f"/{kind['path']}?format=kubernetes"]
         if kind["scope"] == "Mesh":
@@ -231,6 +238,30 @@ def paths(control_plane: ControlPlane, token: str) -> list[str]:
         found += [f"{of}{tail}" for tail in ("/xds", "/xds?include_eds=true", "/stats", "/clusters", "/_config")]
         found += [f"{of}/_config?shadow=true&include=diff", f"{of}/stats?usedonly=false", f"{of}/clusters?format=json"]
     return found
+
+
+def look_at_rollbacks(hunt: Hunt, control_plane: ControlPlane, token: str) -> None:
+    """What a rollback would do, and what the history tells of secrets, as the administrator is shown it."""
+    admin = {"authorization": f"Bearer {token}"}
+    told = b""
+    for about in (
+        {},
+        {"mesh": "default"},
+        {"type": "Secret", "mesh": "default", "name": "ca-key"},
+        {"type": "GlobalSecret", "name": "planted"},
+    ):
+        answer = ask(control_plane, "POST", "/_rollback/0", json.dumps({**about, "dryRun": True}).encode(), **admin)
+        hunt.look(f"the answer to a rollback of {about or 'everything'}", answer)
+        told += answer
+    assert b"(sealed, as written by revision " in told
+    for path in (
+        "/_changes?type=Secret",
+        "/_changes?type=GlobalSecret&all=true",
+        "/_changes/difference?from=0&all=true",
+    ):
+        answer = ask(control_plane, "GET", path, **admin)
+        assert answer.startswith(b"200")
+        assert b'"planted"' in answer
 
 
 def break_a_secret(control_plane: ControlPlane) -> None:
@@ -329,6 +360,7 @@ def test_nothing_secret_is_where_others_can_see_it(control_plane: ControlPlane, 
         hunt.look(f"GET {path} of a user", ask(control_plane, "GET", path, authorization=f"Bearer {john}"))
         if "secrets" not in path:
             hunt.look(f"GET {path} of the admin", ask(control_plane, "GET", path, authorization=f"Bearer {admin}"))
+    look_at_rollbacks(hunt, control_plane, admin)
     look_at_kumactl(hunt, control_plane, company, admin)
     for path in ("/metrics", "/ready", "/healthy", "/logging"):
         hunt.look(f"diagnostics {path}", control_plane.diagnostics.request("GET", path).body)
