@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from prometheus_client import CollectorRegistry
 
-from kuma.core.errors import BadRequest, NotFound
+from kuma.core.errors import BadRequest, MeshError, NotFound
 from kuma.core.identity.claims import UserClaims
 from kuma.core.model.codec import encode_spec
 from kuma.core.model.kinds import BY_NAME
@@ -84,13 +84,16 @@ class KnownConfigs:
     """The configurations that proxies get."""
 
     def __init__(self) -> None:
-        self.configs: dict[tuple[str, bool], Mapping[str, Any]] = {}
+        self.configs: dict[tuple[str, bool], Mapping[str, Any] | MeshError] = {}
         self.refused: dict[str, tuple[Refusal, ...]] = {}
 
     async def config(self, mesh: str, dataplane: str, *, shadow: bool) -> Mapping[str, Any]:
         if (dataplane, shadow) not in self.configs:
             raise NotFound(f'the proxy "{dataplane}" in mesh "{mesh}" never connected')
-        return self.configs[dataplane, shadow]
+        found = self.configs[dataplane, shadow]
+        if isinstance(found, MeshError):
+            raise found
+        return found
 
     def refusals(self, mesh: str) -> Mapping[str, tuple[Refusal, ...]]:
         return self.refused

@@ -3,6 +3,7 @@
 import jsonpatch
 import pytest
 
+from kuma.core.errors import MeshError
 from kuma.cp.reconcile.inspection import Refusal
 from tests.contract.api.control_plane import DATAPLANE, TIMEOUT
 
@@ -65,6 +66,24 @@ async def test_the_configuration_of_a_proxy(cp, client, web):
     assert plain == {"xds": {"a": 1, "b": 2}}
     assert shadow["xds"] == {"a": 1, "b": 3}
     assert jsonpatch.apply_patch({"a": 1, "b": 2}, shadow["diff"]) == shadow["xds"]
+
+
+@pytest.mark.parametrize(
+    "impossible, query, title",
+    [
+        (False, "", "No configuration can be made for the proxy"),
+        (False, "?shadow=true&include=diff", "No configuration can be made for the proxy"),
+        (True, "?shadow=true", "No configuration can be made for the proxy with shadow policies in force"),
+    ],
+)
+async def test_a_configuration_that_cannot_be_made_says_why(cp, client, web, impossible, query, title):
+    """What a policy asks for and cannot have is told to who asks, and which of both configurations it is about."""
+    cp.configs.configs = {("web-1", not impossible): {}, ("web-1", impossible): MeshError("nothing at /a/b")}
+
+    answer = await client.get(f"{WEB}/_config{query}")
+
+    assert (answer.status_code, answer.json()["title"]) == (400, title)
+    assert answer.json()["detail"] == "nothing at /a/b"
 
 
 async def test_a_proxy_that_never_connected_has_no_configuration(client, web):

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from kuma.core.errors import BadRequest, NotFound
+from kuma.core.errors import BadRequest, MeshError, NotFound
 from kuma.core.model.kinds import BY_NAME, Kind
 from kuma.core.model.resource import Resource
 from kuma.core.resources.dataplane.spec import Dataplane
@@ -26,6 +26,8 @@ from kuma.cp.server.api.routing import JSON, TEXT, Route
 from kuma.cp.server.api.rules import legacy_items, rules_body
 
 ADMIN: Final = "Could not execute admin operation"
+_IMPOSSIBLE: Final = "No configuration can be made for the proxy"
+_IMPOSSIBLE_IN_SHADOW: Final = f"{_IMPOSSIBLE} with shadow policies in force"
 _DATAPLANE: Final = BY_NAME["Dataplane"]
 
 
@@ -93,12 +95,26 @@ class InspectionRoutes:
             raise BadRequest('bad request: the query parameter "include" knows only diff')
         self._backends.access.check_view_config_dump(call.user)
         await self._reading.one(call, _DATAPLANE)
-        shown = await self._backends.inspector.config(call.mesh, call.name, shadow=shadow)
+        shown = await self._configuration(call, shadow=shadow)
         body: dict[str, Any] = {"xds": shown}
         if extras:
-            current = await self._backends.inspector.config(call.mesh, call.name, shadow=False) if shadow else shown
+            current = await self._configuration(call, shadow=False) if shadow else shown
             body["diff"] = await asyncio.to_thread(lambda: list(difference(current, shown)))
         return await asyncio.to_thread(json_reply, body)  # a proxy's configuration may be megabytes
+
+    async def _configuration(self, call: Call, *, shadow: bool) -> Mapping[str, Any]:
+        """
+        What the proxy gets.
+
+        Raises:
+            BadRequest: none can be made of what was written; the text says why.
+        """
+        try:
+            return await self._backends.inspector.config(call.mesh, call.name, shadow=shadow)
+        except NotFound:
+            raise
+        except MeshError as error:
+            raise BadRequest(str(error), title=_IMPOSSIBLE_IN_SHADOW if shadow else _IMPOSSIBLE) from None
 
     async def _policies(self, call: Call) -> Response:
         matched = await self._matching.of_proxy(call)

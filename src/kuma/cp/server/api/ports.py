@@ -102,6 +102,7 @@ class Inspector(Protocol):
 
         Raises:
             NotFound: no such proxy, or it never connected.
+            MeshError: its configuration cannot be made; the text says why.
         """
         ...
 
