@@ -9,6 +9,7 @@ from kuma.core.errors import Violation
 from kuma.core.policies._kit.backends import backend_violations, backend_warnings
 from kuma.core.policies._kit.validation import (
     MUST_BE_DEFINED,
+    NEEDS_AN_ITEM,
     TOP_LEVEL_KINDS,
     reference_warnings,
     target_ref_violations,
@@ -23,6 +24,8 @@ def validate(spec: MeshTCPRoute) -> Iterator[Violation]:
     """Every broken rule."""
     if spec.target_ref is not None:
         yield from target_ref_violations(spec.target_ref, "spec.targetRef", kinds=TOP_LEVEL_KINDS, tags_on_gateway=True)
+    if not spec.to:
+        yield Violation("spec.to", NEEDS_AN_ITEM)
     kinds = ("Mesh",) if spec.target.kind == "MeshGateway" else _TO_KINDS
     for index, to in enumerate(spec.to):
         path = f"spec.to[{index}]"

@@ -34,7 +34,6 @@ def _to(*backends, target=WEB, **top):
 @pytest.mark.parametrize(
     "spec",
     [
-        {},
         {"to": [{"targetRef": WEB, "rules": []}]},
         _to(NEXT, {**NEXT, "weight": 0}, {"kind": "MeshServiceSubset", "name": "web", "tags": {"version": "v2"}}),
         _to(NEXT, target={"kind": "Mesh"}, targetRef={"kind": "MeshGateway", "name": "edge", "tags": {"port": "tcp"}}),
@@ -49,6 +48,8 @@ def test_sound_policies_are_accepted(spec):
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
+        ({}, [("spec.to", "needs at least one item")]),
+        ({"to": []}, [("spec.to", "needs at least one item")]),
         (_to(), [(BACKENDS, "must be defined")]),
         ({"to": [{"targetRef": WEB, "rules": [{"default": {}}]}]}, [(BACKENDS, "must be defined")]),
         (_to(NEXT, target={"kind": "Mesh"}), [("spec.to[0].targetRef.kind", "value 'Mesh' is not supported")]),
