@@ -108,7 +108,7 @@ def test_another_key(control_plane: ControlPlane):
     assert read(control_plane) == VALUE
     assert read(control_plane, "admin-user-token") == admin
     assert b"mesh-system:admin" in control_plane.api.request("GET", "/who-am-i").body
-    history = control_plane.api.get("/_changes?kind=GlobalSecret&size=1000")
+    history = control_plane.api.get("/_changes?type=GlobalSecret&size=1000")
     assert "mine" in str(history)
 
 
