@@ -6,6 +6,7 @@ MeshError                     never raised itself; what an edge catches
 ├─ Unauthenticated      401   a credential was given and is not valid
 ├─ AccessDenied         403   the caller may not do this
 ├─ NotFound             404   no such resource
+│  ├─ NoSuchPart              the resource is there and has no such part; says what it has
 │  └─ SigningKeyNotFound      the key a token needs is absent; names the secret
 ├─ MethodNotAllowed     405   the kind is read-only
 ├─ Conflict             409   optimistic-lock loss or duplicate; the caller re-reads and retries
@@ -85,6 +86,10 @@ class AccessDenied(MeshError):
 
 class NotFound(MeshError):
     """No such resource."""
+
+
+class NoSuchPart(NotFound):
+    """What was asked of a resource is not there; the text names it and what there is instead."""
 
 
 class SigningKeyNotFound(NotFound):

@@ -301,22 +301,55 @@ async def test_identifiers_need_mesh_services(client, web, path):
     assert "without meshService enabled" in answer.json()["detail"]
 
 
+OUTBOUND = "kri_msvc_default_default__db_9000"
+
+
 @pytest.mark.parametrize(
-    "path, status",
+    "path, told",
     [
-        ("_inbounds/kri_dp_default_default__web-1_9999/_policies", 404),
-        ("_inbounds/kri_dp_default_default__other_8080/_policies", 404),
-        ("_outbounds/kri_msvc_default_default__none_80/_policies", 404),
-        ("_outbounds/kri_msvc_default_default__db_9000/_routes/kri_mhttpr_default_default__none_rule_0/_policies", 404),
-        ("_inbounds/nonsense/_policies", 400),
-        ("_outbounds/kri_msvc/_routes", 400),
+        (
+            "_inbounds/kri_dp_default_default__web-1_9999/_policies",
+            "the proxy has no inbound kri_dp_default_default__web-1_9999; it has kri_dp_default_default__web-1_8080",
+        ),
+        ("_inbounds/kri_dp_default_default__other_8080/_policies", "it has kri_dp_default_default__web-1_8080"),
+        ("_inbounds/kri_dp_other_default__web-1_8080/_policies", "it has kri_dp_default_default__web-1_8080"),
+        ("_outbounds/kri_msvc_default_default__none_80/_policies", f"it has {OUTBOUND}"),
+        ("_outbounds/kri_msvc_default_default__db_1/_policies", f"it has {OUTBOUND}"),
+        ("_outbounds/kri_msvc_other_default__db_9000/_policies", f"it has {OUTBOUND}"),
+        ("_outbounds/kri_msvc_default_elsewhere__db_9000/_routes", f"it has {OUTBOUND}"),
+        (f"_outbounds/{OUTBOUND}/_routes/kri_mhttpr_default_default__none_rule_0/_policies", "_routes lists them"),
+        ("nonsense", "there are xds, stats and clusters"),
     ],
 )
-async def test_what_a_proxy_does_not_have_is_said(client, routed, path, status):
-    """And what it has instead, or what an identifier looks like."""
+async def test_what_a_proxy_does_not_have_is_said(client, routed, path, told):
+    """And what it has instead. An identifier is compared whole: mesh, zone, name and port."""
     answer = await client.get(f"{WEB}/{path}")
 
-    assert answer.status_code == status, answer.text
+    assert answer.status_code == 404, answer.text
+    assert told in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["_inbounds/nonsense/_policies", "_outbounds/kri_msvc/_routes"])
+async def test_what_is_no_identifier_is_refused(client, routed, path):
+    """With what an identifier looks like."""
+    answer = await client.get(f"{WEB}/{path}")
+
+    assert answer.status_code == 400, answer.text
+    assert "kri_<kind>_<mesh>_<zone>_<namespace>_<name>_<section>" in answer.json()["detail"]
+
+
+async def test_the_layout_says_what_the_other_side_speaks(client, routed):
+    """As the caller is configured to speak to it: instances that differ have only connections in common."""
+    protocols = []
+    for name, protocol in (("db-1", "grpc"), ("db-2", "grpc"), ("db-3", "http")):
+        inbound = {"port": 5432, "tags": {"kuma.io/service": "db", "kuma.io/protocol": protocol}}
+        networking = {"address": f"10.0.1.{name[-1]}", "inbound": [inbound]}
+        document = {"type": "Dataplane", "mesh": "default", "name": name, "networking": networking}
+        protocols.append((await client.get(f"{WEB}/_layout")).json()["outbounds"][0]["protocol"])
+        assert (await client.put(f"/meshes/default/dataplanes/{name}", json=document)).status_code == 201
+    protocols.append((await client.get(f"{WEB}/_layout")).json()["outbounds"][0]["protocol"])
+
+    assert protocols == ["tcp", "grpc", "grpc", "tcp"]
 
 
 async def test_a_policy_shows_who_refuses_it(cp, client, web):

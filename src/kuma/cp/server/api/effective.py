@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from starlette.responses import Response
 
-from kuma.core.errors import BadRequest, NotFound
+from kuma.core.errors import BadRequest, NoSuchPart
 from kuma.core.model.labels import SERVICE_TAG, ZONE_LABEL, kri
 from kuma.core.model.resource import Key
 from kuma.core.policies import POLICIES
@@ -21,7 +21,8 @@ from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Inbound
 from kuma.core.resources.mesh.spec import Mesh, MeshServicesMode
 from kuma.core.snapshot.explain import Effective, InboundConfs, explained, on_route, routes, towards
-from kuma.core.snapshot.proxy import proxy_of
+from kuma.core.snapshot.mesh import common_protocol
+from kuma.core.snapshot.proxy import Outbound, proxy_of
 from kuma.core.xds import names
 from kuma.cp.server.api.call import Call, json_reply
 from kuma.cp.server.api.matching import Matched, Matching
@@ -32,6 +33,10 @@ from kuma.cp.store.decoding import resource_of
 
 _PARTS: Final = 7
 _SERVICE: Final = "msvc"
+_NOBODYS: Final = common_protocol(())
+"""What is spoken to a service that nobody offers."""
+
+T = TypeVar("T")
 
 
 class EffectiveRoutes:
@@ -43,8 +48,8 @@ class EffectiveRoutes:
 
     def routes(self) -> Iterator[Route]:
         proxy = "/meshes/{mesh}/dataplanes/{name}"
+        yield Route("GET", f"{proxy}/_layout", self._layout, RETRIEVE_ONE)
         for path, shown in (
-            ("_layout", _layout),
             ("_policies", _of_proxy),
             ("_inbounds/{inbound}/_policies", _of_inbound),
             ("_outbounds/{outbound}/_policies", _of_outbound),
@@ -59,19 +64,35 @@ class EffectiveRoutes:
         word = path.rpartition("/")[2]
 
         async def answer(call: Call) -> Response:
-            matched = await self._matching.of_proxy(call)
-            mesh: Mesh = resource_of(await self._backends.store.get(Key("Mesh", "", call.mesh))).spec
-            if mesh.mesh_services is None or mesh.mesh_services.mode is not MeshServicesMode.EXCLUSIVE:
-                raise BadRequest(
-                    f"can't use {word} endpoint without meshService enabled: set meshServices.mode of the mesh to "
-                    "Exclusive, or use _rules"
-                )
+            matched = await self._of_exclusive(call, word)
             return json_reply(await asyncio.to_thread(shown, matched, call.parameters))
 
         return answer
 
+    async def _layout(self, call: Call) -> Response:
+        matched = await self._of_exclusive(call, "_layout")
+        protocols = await self._matching.protocols(call.mesh)
+        return json_reply(await asyncio.to_thread(_layout, matched, protocols))
 
-def _layout(matched: Matched, _: Mapping[str, str]) -> dict[str, Any]:
+    async def _of_exclusive(self, call: Call, word: str) -> Matched:
+        """
+        The proxy that the call's path names, and its policies.
+
+        Raises:
+            NotFound: there is none.
+            BadRequest: services have no identifiers in its mesh.
+        """
+        matched = await self._matching.of_proxy(call)
+        mesh: Mesh = resource_of(await self._backends.store.get(Key("Mesh", "", call.mesh))).spec
+        if mesh.mesh_services is None or mesh.mesh_services.mode is not MeshServicesMode.EXCLUSIVE:
+            raise BadRequest(
+                f"can't use {word} endpoint without meshService enabled: set meshServices.mode of the mesh to "
+                "Exclusive, or use _rules"
+            )
+        return matched
+
+
+def _layout(matched: Matched, protocols: Mapping[str, str]) -> dict[str, Any]:
     meta, spec = matched.dataplane.meta, matched.dataplane.spec
     return {
         "inbounds": [_inbound(matched, inbound) for inbound in facts.networking(spec).inbound],
@@ -80,9 +101,9 @@ def _layout(matched: Matched, _: Mapping[str, str]) -> dict[str, Any]:
         "listeners": [],
         "outbounds": [
             {
-                "kri": _outbound_kri(matched, dict(outbound.tags)[SERVICE_TAG], outbound.port),
+                "kri": _outbound_kri(matched, outbound),
                 "port": outbound.port,
-                "protocol": "tcp",
+                "protocol": protocols.get(_service_of(outbound), _NOBODYS),
                 "proxyResourceName": names.outbound_cluster(outbound.tags),
             }
             for outbound in proxy_of(matched.dataplane).outbounds
@@ -100,9 +121,13 @@ def _inbound(matched: Matched, inbound: Inbound) -> dict[str, Any]:
     }
 
 
-def _outbound_kri(matched: Matched, service: str, port: int) -> str:
+def _outbound_kri(matched: Matched, outbound: Outbound) -> str:
     meta = matched.dataplane.meta
-    return f"kri_{_SERVICE}_{meta.mesh}_{meta.labels.get(ZONE_LABEL, '')}__{service}_{port}"
+    return f"kri_{_SERVICE}_{meta.mesh}_{meta.labels.get(ZONE_LABEL, '')}__{_service_of(outbound)}_{outbound.port}"
+
+
+def _service_of(outbound: Outbound) -> str:
+    return dict(outbound.tags)[SERVICE_TAG]
 
 
 def _of_proxy(matched: Matched, _: Mapping[str, str]) -> dict[str, Any]:
@@ -111,19 +136,16 @@ def _of_proxy(matched: Matched, _: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _of_inbound(matched: Matched, parameters: Mapping[str, str]) -> dict[str, Any]:
-    text = parameters["inbound"]
-    short, name, section = _parsed(text)
     inbounds = facts.networking(matched.dataplane.spec).inbound
-    wanted = [one for one in inbounds if facts.section_of(one) == section]
-    if short != "dp" or name != matched.dataplane.meta.display_name or not wanted:
-        known = ", ".join(kri("dp", matched.dataplane.meta, facts.section_of(one)) for one in inbounds) or "none"
-        raise NotFound(f"the proxy has no inbound {text}; it has {known}")
+    # Two may share a section, where both have the same name: then the first is meant.
+    known = {kri("dp", matched.dataplane.meta, facts.section_of(one)): one for one in reversed(inbounds)}
+    wanted = _named(parameters["inbound"], known, "inbound")
     return {
         "policies": [
             _inbound_conf(rules.kind, confs, matched)
             for rules in explained(matched.dataplane, matched.selected)
             for confs in rules.inbounds
-            if confs.inbound is wanted[0]
+            if confs.inbound is wanted
         ]
     }
 
@@ -192,7 +214,7 @@ def _of_route(matched: Matched, parameters: Mapping[str, str]) -> dict[str, Any]
             if text in {matched.kri(key, f"rule_{index}") for key in route.effective.origins[-1:]}:
                 found = ((one, on_route(one, matched.selected, service, route.name)) for one in _plain())
                 return {"policies": [_conf(one.kind, conf, matched) for one, conf in found if conf is not None]}
-    raise NotFound(f"there is no route {text} to {service}; _routes lists them")
+    raise NoSuchPart(f"there is no route {text} to {service}; _routes lists them")
 
 
 def _plain() -> Iterator[Policy]:
@@ -201,29 +223,26 @@ def _plain() -> Iterator[Policy]:
 
 
 def _service(matched: Matched, parameters: Mapping[str, str]) -> str:
-    text = parameters["outbound"]
-    short, name, _ = _parsed(text)
-    services = {dict(outbound.tags)[SERVICE_TAG] for outbound in proxy_of(matched.dataplane).outbounds}
-    if short != _SERVICE or name not in services:
-        raise NotFound(
-            f"the proxy has no outbound {text}; it has outbounds to {', '.join(sorted(services)) or 'nothing'}"
-        )
-    return name
+    known = {_outbound_kri(matched, one): _service_of(one) for one in proxy_of(matched.dataplane).outbounds}
+    return _named(parameters["outbound"], known, "outbound")
 
 
-def _parsed(text: str) -> tuple[str, str, str]:
+def _named(text: str, known: Mapping[str, T], what: str) -> T:
     """
-    Short name, name and section of an identifier. Names may contain underscores.
+    What an identifier stands for.
 
     Raises:
         BadRequest: it is none.
+        NoSuchPart: the proxy has none of that identifier; the text lists what it has.
     """
     parts = text.split("_")
     if len(parts) < _PARTS or parts[0] != "kri":
         raise BadRequest(
             f"bad request: {text!r} is no resource identifier: kri_<kind>_<mesh>_<zone>_<namespace>_<name>_<section>"
         )
-    return parts[1], "_".join(parts[5:-1]), parts[-1]
+    if text not in known:
+        raise NoSuchPart(f"the proxy has no {what} {text}; it has {', '.join(sorted(known)) or 'none'}")
+    return known[text]
 
 
 def _conf(kind: str, effective: Effective, matched: Matched) -> dict[str, Any]:

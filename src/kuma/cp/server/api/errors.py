@@ -18,6 +18,7 @@ from kuma.core.errors import (
     InvalidToken,
     MeshError,
     MethodNotAllowed,
+    NoSuchPart,
     NotFound,
     SigningKeyNotFound,
     StoreUnavailable,
@@ -68,6 +69,7 @@ class _Row:
 _TABLE: Final = (
     # A class stands before its base classes: the first row that fits decides.
     _Row(SigningKeyNotFound, 404, "Signing Key not found"),
+    _Row(NoSuchPart, 404),
     _Row(NotFound, 404, "", "Not found"),
     _Row(InvalidResource, 400),
     _Row(BadRequest, 400, "Bad Request"),

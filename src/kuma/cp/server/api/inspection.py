@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from kuma.core.errors import BadRequest, MeshError, NotFound
+from kuma.core.errors import BadRequest, MeshError, NoSuchPart, NotFound
 from kuma.core.model.kinds import BY_NAME, Kind
 from kuma.core.model.resource import Resource
 from kuma.core.resources.dataplane.spec import Dataplane
@@ -58,7 +58,7 @@ class InspectionRoutes:
 
     async def _unknown(self, call: Call) -> Response:
         await self._reading.require_mesh(call)
-        raise NotFound(f'a proxy has no "{call.parameters["inspection"]}"; there are xds, stats and clusters')
+        raise NoSuchPart(f'a proxy has no "{call.parameters["inspection"]}"; there are xds, stats and clusters')
 
     async def _xds(self, call: Call) -> Response:
         self._backends.access.check_view_config_dump(call.user)

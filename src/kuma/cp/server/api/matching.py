@@ -15,6 +15,7 @@ from kuma.core.policies._kit.contract import Policy
 from kuma.core.policies._kit.match import Selected, in_priority_order, is_shadow
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.core.snapshot.explain import Sources
+from kuma.core.snapshot.mesh import common_protocol
 from kuma.core.snapshot.proxy import proxy_of
 from kuma.core.snapshot.selection import select_all
 from kuma.cp.server.api.call import Call
@@ -60,6 +61,11 @@ class Matching:
         policies = {kind.name: await self._reading.policies(call.mesh, kind) for kind in POLICY_KINDS}
         return await asyncio.to_thread(_matched, dataplane, policies)
 
+    async def protocols(self, mesh: str) -> Mapping[str, str]:
+        """What each service of a mesh speaks, as its callers are configured to speak to it."""
+        dataplanes = [one for one in await self._proxies.dataplanes() if one.meta.mesh == mesh]
+        return await asyncio.to_thread(_protocols, dataplanes)
+
     async def of_policy(self, kind: Kind, call: Call) -> list[Resource[Dataplane]]:
         """
         The proxies that the policy of the call's path selects; a shadow policy those it would.
@@ -86,6 +92,14 @@ class Matching:
             return [one for one in dataplanes if select_all(policies_of, proxy_of(one).facts)[kind.name].policies]
 
         return await asyncio.to_thread(chosen)
+
+
+def _protocols(dataplanes: Sequence[Resource[Dataplane]]) -> Mapping[str, str]:
+    spoken: dict[str, list[str]] = {}
+    for dataplane in dataplanes:
+        for offer in proxy_of(dataplane).offers:
+            spoken.setdefault(offer.service, []).append(offer.protocol)
+    return {service: common_protocol(protocols) for service, protocols in spoken.items()}
 
 
 def _matched(dataplane: Resource[Dataplane], policies: Mapping[str, Sequence[Resource[Any]]]) -> Matched:

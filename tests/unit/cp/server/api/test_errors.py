@@ -17,6 +17,7 @@ def told(error):
     [
         (errors.NotFound("x"), 404, OPERATION, "Not found"),
         (errors.NotFound("x", title="Failed to retrieve Mesh"), 404, "Failed to retrieve Mesh", "Not found"),
+        (errors.NoSuchPart("it has a and b"), 404, OPERATION, "it has a and b"),
         (errors.SigningKeyNotFound("no key"), 404, "Signing Key not found", "no key"),
         (errors.InvalidResource([]), 400, OPERATION, "Resource is not valid"),
         (errors.InvalidResource([], detail="Mesh is not found"), 400, OPERATION, "Mesh is not found"),
