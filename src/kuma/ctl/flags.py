@@ -193,7 +193,7 @@ def split_pairs(_: click.Context, param: click.Parameter, value: Sequence[str]) 
     for text in value:
         for part in [text] if text.count("=") == 1 else _comma_separated(text):
             key, separator, content = part.partition("=")
-            if not separator:
+            if not separator or not key:
                 flag = param.opts[-1]
                 raise click.BadParameter(f"must be formatted as key=value: {flag} key=value", param=param)
             pairs[key] = content

@@ -74,6 +74,10 @@ class DataplaneClaims:
         )
 
 
+ZONE_SCOPES: Final = ("ingress", "egress")
+"""What a zone token may be for."""
+
+
 @dataclass(frozen=True, slots=True)
 class ZoneClaims:
     """Which zone proxies may join. An empty zone means "any"."""

@@ -43,11 +43,6 @@ class StaticAccess:
     control_plane_metadata: Allowed = EVERYONE
     write_resources: Allowed = EVERYONE
 
-    @property
-    def writes_are_open(self) -> bool:
-        """Callers without any credential may change resources: worth a warning where strangers can connect."""
-        return UNAUTHENTICATED in self.write_resources.groups
-
 
 class Access:
     """The checks. Each raises ``AccessDenied`` with the text that goes to the caller, or returns."""

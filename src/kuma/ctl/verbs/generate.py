@@ -15,6 +15,7 @@ from typing import Any, Final
 import click
 
 from kuma.core.errors import BadRequest, MeshError, NotFound
+from kuma.core.identity.claims import ZONE_SCOPES
 from kuma.ctl.errors import CommandFailed
 from kuma.ctl.flags import GoDuration, Group, list_option, mesh_flag, pairs_option
 from kuma.ctl.session import session
@@ -113,6 +114,9 @@ def zone_token(*, zone: str, scope: tuple[str, ...], valid_for: float, signing_k
     """Generate a token that lets a zone proxy join."""
     if signing_key_path and not zone:
         raise click.UsageError("--zone is required when --signing-key-path is used", click.get_current_context())
+    if unknown := [one for one in scope if one not in ZONE_SCOPES]:
+        reason = f'--scope "{unknown[0]}" is unknown; it is one or both of {", ".join(ZONE_SCOPES)}'
+        raise click.UsageError(reason, click.get_current_context())
     request = {"zone": zone, "scope": list(scope)}
     claims = {"Zone": zone, "Scope": list(scope)}
     _issue("zone", request, claims, valid_for, signing_key_path, kid)

@@ -197,3 +197,19 @@ def test_certificates_can_go_to_stdout(bare, home):
     assert out.startswith("-----BEGIN RSA PRIVATE KEY-----\n")
     assert out.endswith("-----END CERTIFICATE-----\n")
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "args, told",
+    [
+        (("zone-token", "--zone=east", "--scope=cp"), '--scope "cp" is unknown; it is one or both of ingress, egress'),
+        (("dataplane-token", "--tag", "=web"), "must be formatted as key=value"),
+    ],
+)
+def test_what_no_token_can_say_is_refused(kumactl, cp, args, told):
+    """Whether the control plane or a key in a file would sign it."""
+    result = kumactl("generate", *args, "--valid-for=1h")
+
+    assert result.exit_code != 0
+    assert told in result.stderr
+    assert not [one for one in cp.requests() if one.startswith("POST")]

@@ -120,6 +120,8 @@ class BootstrapRequest(_Part):
             BadRequest: not JSON, or fields that cannot be understood; all of them are named.
         """
         data = parse_json(body, _LIMITS)
+        if not isinstance(data, Mapping):
+            raise BadRequest("bootstrap request: a JSON object is expected")
         try:
             return cls.model_validate(_without_null(data))
         except ValidationError as error:

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from starlette.responses import Response
 
 from kuma.core.errors import BadRequest, InvalidResource, Violation
-from kuma.core.identity.claims import DataplaneClaims, UserClaims, ZoneClaims
+from kuma.core.identity.claims import ZONE_SCOPES, DataplaneClaims, UserClaims, ZoneClaims
 from kuma.core.model.spec import LegacySpec, unknown_fields, violations
 from kuma.core.model.text import Limits
 from kuma.core.units import parse_duration
@@ -29,7 +29,6 @@ from kuma.cp.tokens.kinds import TokenKind
 ISSUE: Final = "Could not issue a token"
 INVALID: Final = "Invalid request"
 _PROXY_TYPES: Final = ("dataplane", "ingress", "egress")
-_SCOPES: Final = ("ingress", "egress")
 _PRODUCES: Final = (TEXT, JSON)  # the answer is text; clients that ask for JSON were always served
 
 R = TypeVar("R", bound=LegacySpec)
@@ -108,8 +107,8 @@ class TokenRoutes:
         if request.scope is None:
             faults.insert(0, Violation("scope", "cannot be empty"))
         for index, one in enumerate(request.scope or ()):
-            if one not in _SCOPES:
-                faults.append(Violation(f"scope[{index}]", f"must be one of {', '.join(_SCOPES)}"))
+            if one not in ZONE_SCOPES:
+                faults.append(Violation(f"scope[{index}]", f"must be one of {', '.join(ZONE_SCOPES)}"))
         _refuse(faults)
         claims = ZoneClaims(request.zone or self._backends.zone, request.scope or (), self._backends.ca_fingerprint())
         with _issuing():
