@@ -4,6 +4,7 @@ import jsonpatch
 import pytest
 
 from kuma.core.errors import MeshError
+from kuma.core.model.resource import Key
 from kuma.cp.reconcile.inspection import Refusal
 from tests.contract.api.control_plane import DATAPLANE, TIMEOUT
 
@@ -363,6 +364,22 @@ async def test_a_policy_shows_who_refuses_it(cp, client, web):
     expected = [{"type": "Listener", "message": "Didn't find a registered implementation for 'luaa'"}]
     assert new["items"][0]["refusals"] == expected
     assert old["items"][0]["refusals"] == expected
+
+
+async def test_only_the_policy_that_cannot_be_applied_shows_why(cp, client, web):
+    """The pages of all others that select the proxy say which policy to look at."""
+    await client.put("/meshes/default/meshproxypatches/patch", json=PATCH)
+    blamed = (Key("MeshProxyPatch", "default", "patch"),)
+    cp.configs.refused = {"web-1": (Refusal("", "no such path", blamed),)}
+
+    told = []
+    for policy in ("meshproxypatches/patch", "meshtimeouts/mesh-timeout-all-default"):
+        for endpoint in ("_resources/dataplanes", "dataplanes"):
+            body = (await client.get(f"/meshes/default/{policy}/{endpoint}")).json()
+            told.append(body["items"][0]["refusals"])
+
+    elsewhere = 'what another policy asks for cannot be done: see MeshProxyPatch "patch"'
+    assert told == [[{"type": "", "message": text}] for text in ("no such path", "no such path", elsewhere, elsewhere)]
 
 
 async def test_a_policy_for_a_route_selects_the_proxies_of_the_route(client, web):

@@ -6,7 +6,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from kuma.core.model.resource import Key
+from kuma.core.snapshot.plan import Planner
+from kuma.core.xds.generate import Generator
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, SECRET
+from kuma.cp.reconcile.inspection import Inspection
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from kuma.envoy_api.envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from kuma.envoy_api.envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
@@ -153,6 +156,24 @@ async def test_a_refusal_is_shown_with_envoys_text_and_the_last_good_set_stays(s
         web.refuses.clear()
         await stack.apply(**timeout(9))
         await eventually(lambda: connect_timeout(web) == 9)
+
+
+async def test_a_configuration_that_cannot_be_made_is_told_with_the_policy_to_blame(stack, proxy):
+    """Until the policy is gone; the proxy keeps what it had all the while."""
+    wrong = {"operation": "Patch", "jsonPatches": [{"op": "replace", "path": "/no/such", "value": 1}]}
+    spec = {"default": {"appendModifications": [{"cluster": wrong}]}}
+    inspection = Inspection(stack.meshes, stack.streams, Planner(Generator()))
+    async with (await proxy("web-1", "web", "backend")).connected() as web:
+        await web.holds(CLUSTER, "backend", "localhost:8080")
+        await stack.apply(type="MeshProxyPatch", mesh="default", name="wrong", spec=spec)
+
+        [refusal] = (await eventually(lambda: inspection.refusals("default")))["web-1"]
+        assert (refusal.type, refusal.blamed) == ("", (Key("MeshProxyPatch", "default", "wrong"),))
+        assert refusal.message.startswith('MeshProxyPatch "wrong": appendModifications[0].cluster (Patch): ')
+
+        await stack.delete("MeshProxyPatch", "wrong")
+        await eventually(lambda: not inspection.refusals("default"))
+        assert stack.streams.of_mesh("default")[0].blamed == ()
 
 
 async def test_a_proxy_that_comes_back_is_sent_no_more_than_it_lacks(stack, proxy):

@@ -258,11 +258,13 @@ class Planner:
         return self._assignments.recall((id(base), nearness), make)[0]
 
     def _patches(self, selected: dict[str, Selected]) -> Patches:
-        """The confs of kinds that patch, for the whole proxy."""
+        """The confs of kinds that patch, each policy's by itself: what cannot be done is told with its policy."""
         return tuple(
             (policy.kind, merged)
             for policy in POLICIES
-            if policy.patch is not None and (merged := self._merge(policy, whole_parts(selected[policy.kind].policies)))
+            if policy.patch is not None
+            for part in whole_parts(selected[policy.kind].policies)
+            if (merged := self._merge(policy, (part,))) is not None
         )
 
     def _towards(
@@ -302,7 +304,7 @@ class Planner:
 
         found = self._inbound_rules.recall((policy.kind, tuple(map(id, selected))), make)[0]
         if isinstance(found, TooManySubsets):
-            raise TooManySubsets(str(found))
+            raise TooManySubsets(str(found), found.policies)
         return found
 
 

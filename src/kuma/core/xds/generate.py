@@ -14,8 +14,10 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from kuma.core.errors import MeshError
 from kuma.core.policies import BY_KIND, POLICIES
-from kuma.core.policies._kit.rules import InboundRules, Towards
+from kuma.core.policies._kit.contract import CannotApply
+from kuma.core.policies._kit.rules import InboundRules, Merged, Towards
 from kuma.core.xds import http
 from kuma.core.xds.admin import admin_clusters, admin_listener, has_admin_listener
 from kuma.core.xds.complete import ADMIN, INBOUND, OUTBOUND, Originated, Resources
@@ -78,7 +80,7 @@ class Generator:
         The resources that only this proxy gets: admin interface and inbounds.
 
         Raises:
-            MeshError: a patch cannot be done.
+            CannotApply: a patch cannot be done.
         """
         return Layer.of(_patched(self._own(view), view.patches, takes_additions=True))
 
@@ -87,7 +89,7 @@ class Generator:
         The resources that every proxy of a class gets.
 
         Raises:
-            MeshError: a patch cannot be done.
+            CannotApply: a patch cannot be done.
         """
         made = [
             self._outbounds.recall((outbound, rules), lambda o=outbound, r=rules: self._outbound(o, r))  # type: ignore[misc]
@@ -156,13 +158,22 @@ def _patched(
             known[id(listeners[-1].message)] = resource
     resources = Resources(tuple(clusters), tuple(listeners), takes_additions)
     for kind, merged in patches:
-        patch = BY_KIND[kind].patch
-        if patch is not None:
-            resources = patch(merged.conf, resources)
+        resources = _patched_by(kind, merged, resources)
     for cluster in resources.clusters:
         yield known.get(id(cluster.message)) or cluster_resource(cluster.message)
     for listener in resources.listeners:
         yield known.get(id(listener.message)) or _patched_listener(listener.message, staying)
+
+
+def _patched_by(kind: str, merged: Merged[Any], resources: Resources) -> Resources:
+    patch = BY_KIND[kind].patch
+    if patch is None:
+        return resources
+    try:
+        return patch(merged.conf, resources)
+    except MeshError as error:
+        who = ", ".join(f'"{origin.name}"' for origin in merged.origins)
+        raise CannotApply(f"{kind} {who}: {error}", merged.origins) from error
 
 
 def _patched_listener(listener: Listener, made: Mapping[tuple[str, str], tuple[str, XdsResource]]) -> XdsResource:

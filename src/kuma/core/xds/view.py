@@ -132,7 +132,7 @@ class AdminView:
 
 
 Patches = tuple[tuple[str, Merged[Any]], ...]
-"""The confs of kinds that patch complete resources, by kind, in the order of application."""
+"""The confs that patch complete resources, each with its kind and policy, in the order of application."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,10 +37,15 @@ _MESSAGES: Final[Mapping[str, type[Message]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a proxy keeps its last configuration; ``type`` is that of the resources, empty when none could be made."""
+    """
+    Why a proxy keeps its last configuration; ``type`` is that of the resources, empty when none could be made.
+
+    ``blamed`` are the policies that ask for what cannot be done, where that is known. Envoy does not say.
+    """
 
     type: str
     message: str
+    blamed: tuple[Key, ...] = ()
 
 
 class Inspection:
@@ -95,7 +100,7 @@ class Inspection:
 
 def _refusals(stream: Stream) -> Iterator[Refusal]:
     if stream.problem:
-        yield Refusal("", stream.problem)
+        yield Refusal("", stream.problem, stream.blamed)
     for type_url, message in sorted(stream.rejections.items()):
         yield Refusal(type_url.rpartition(".")[2], message)
 

@@ -22,6 +22,7 @@ import structlog
 
 from kuma.core.errors import MeshError
 from kuma.core.model.resource import Key
+from kuma.core.policies._kit.contract import CannotApply
 from kuma.core.resources.dataplane import facts
 from kuma.core.snapshot.mesh import MeshSettings, MeshSnapshot
 from kuma.core.snapshot.plan import Plan, Planner, Traits
@@ -90,6 +91,8 @@ class Stream:
     """Envoy's word on the last response of a type, where it refused it."""
     problem: str = ""
     """Why the proxy keeps what it had, empty when all is well."""
+    blamed: tuple[Key, ...] = ()
+    """The policies that ask for what cannot be done, where that is the problem."""
     problem_in: MeshSnapshot | None = None
     """The last snapshot in which it was so."""
     sent_at: dict[str, float] = field(default_factory=dict)
@@ -376,7 +379,7 @@ class Streams:
         except Exception as error:  # noqa: BLE001 - see above
             self._failed(stream, error, state.snapshot)
             return
-        stream.problem, stream.problem_in = "", None
+        stream.problem, stream.problem_in, stream.blamed = "", None, ()
         stream.observation.stuck("")
         await self._carry_out(stream, stream.session.update(desired))
         self._observe_readiness(stream, state)
@@ -396,6 +399,7 @@ class Streams:
                 exc_info=not expected,
             )
         stream.problem, stream.problem_in = reason, snapshot
+        stream.blamed = error.policies if isinstance(error, CannotApply) else ()
         stream.observation.stuck(reason)
 
     async def _certify(self, stream: Stream, state: MeshState, proxy: Proxy) -> None:

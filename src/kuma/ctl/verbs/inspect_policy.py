@@ -65,8 +65,10 @@ def _inspect(kind: Kind, name: str, offset: int | None, *, new_api: bool) -> Non
         click.echo(f"\nTotal: {answer.get('total', 0)}")
         for item in items:
             _print_refusals(text_of(item, "name"), item)
+        _print_doubt(answer)
     else:
         _print_affected(answer)
+        _print_doubt(answer)
 
 
 def _print_affected(answer: Mapping[str, Any]) -> None:
@@ -75,6 +77,13 @@ def _print_affected(answer: Mapping[str, Any]) -> None:
         name = text_of(mapping(item.get("dataplane")), "name")
         click.echo(printable(f"  {name}"))
         _print_refusals("", item)
+
+
+def _print_doubt(answer: Mapping[str, Any]) -> None:
+    """Which policy a refused configuration came of is not known; those that cannot be applied are named."""
+    refusals = (refusal for item in mappings(answer.get("items")) for refusal in mappings(item.get("refusals")))
+    if any(text_of(refusal, "type") for refusal in refusals):
+        click.echo("\nEnvoy does not say which policy it refuses: it may be another one of the same proxy.")
 
 
 def _print_refusals(name: str, item: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from kuma.core.errors import MeshError
 from kuma.core.policies._kit.build import TooManySubsets
+from kuma.core.policies._kit.contract import CannotApply
 from kuma.core.snapshot.mesh import Changes, MeshSettings
 from kuma.core.snapshot.plan import Traits
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER
@@ -514,3 +515,16 @@ def test_a_patch_that_cannot_be_made_fails_for_its_proxies_alone():
     with pytest.raises(MeshError, match=r"appendModifications\[0\]\.cluster \(Patch\): web: jsonPatches\[0\]"):
         plan(mesh, "one", making)
     assert plan(mesh, "other", making).outbounds.by_name(CLUSTER)
+
+
+def test_a_patch_that_cannot_be_made_is_told_by_its_own_name_and_step():
+    """However many steps other policies have: the number is that of the document the operator wrote."""
+    wrong = {"op": "replace", "path": "/outlierDetection/interval", "value": "1s"}
+    step = {"operation": "Patch", "match": {"origin": "outbound"}, "jsonPatches": [wrong]}
+    good = policy("MeshProxyPatch", "z-good", default={"appendModifications": [{"cluster": SLOWER}] * 3})
+    bad = policy("MeshProxyPatch", "a-bad", default={"appendModifications": [{"cluster": step}]})
+
+    with pytest.raises(CannotApply, match=r'^MeshProxyPatch "a-bad": appendModifications\[0\]\.cluster') as failed:
+        plan(snapshot(ONE, WEB, policies=[good, bad]), "one")
+
+    assert failed.value.policies == (bad.meta.key,)

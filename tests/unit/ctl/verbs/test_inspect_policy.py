@@ -24,7 +24,7 @@ NEW = {
 
 
 def test_the_proxies_of_a_policy(kumactl, cp):
-    """By name; a proxy that refuses what comes of the policy says why."""
+    """By name; a proxy that refuses its configuration says why, which need not be because of this policy."""
     cp.answer("GET", "/meshes/default/meshproxypatches/lua/dataplanes", OLD)
 
     result = kumactl("inspect", "meshproxypatch", "lua")
@@ -33,6 +33,7 @@ def test_the_proxies_of_a_policy(kumactl, cp):
     assert result.stdout == (
         "Affected data plane proxies:\n\n  web-1\n  web-2\n"
         "    keeps its last configuration; refused Listener: Didn't find a registered implementation for 'lua'\n"
+        "\nEnvoy does not say which policy it refuses: it may be another one of the same proxy.\n"
     )
     assert json.loads(kumactl("inspect", "meshproxypatch", "lua", "-ojson").stdout) == OLD
 

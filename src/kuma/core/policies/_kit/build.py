@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kuma.core.errors import MeshError
 from kuma.core.model.kinds import BY_NAME
 from kuma.core.model.labels import SERVICE_TAG, kri
 from kuma.core.model.resource import Key, Resource
-from kuma.core.policies._kit.contract import Policy
+from kuma.core.policies._kit.contract import CannotApply, Policy
 from kuma.core.policies._kit.merge import conf_text, merge
 from kuma.core.policies._kit.rules import InboundRule, InboundRules, SubsetRule, TagMatch
 from kuma.core.policies._kit.spec import Match, TargetRef
@@ -26,8 +25,8 @@ ANY_VALUE: Final = "*"
 """A tag with this value in a targetRef stands for any value of the tag."""
 
 
-class TooManySubsets(MeshError):
-    """The ``from`` entries of policies combine to too many groups of sources; the text names the policies."""
+class TooManySubsets(CannotApply):
+    """The ``from`` entries of policies combine to too many groups of sources."""
 
 
 def outbound_parts(selected: Sequence[Resource[Any]], service: str) -> tuple[Part, ...]:
@@ -105,21 +104,22 @@ def subset_rules(policy: Policy, selected: Sequence[Resource[Any]]) -> tuple[Sub
                if (tags := _source_tags(item.target_ref)) is not None]  # fmt: skip
     found: list[SubsetRule[Any]] = []
     if sum(bool(tags) for tags, _, _ in entries) > MAX_SUBSETS:
-        raise _too_many({origin.name for _, _, origin in entries}, f"there are over {MAX_SUBSETS} of them")
+        raise _too_many({origin for _, _, origin in entries}, f"there are over {MAX_SUBSETS} of them")
     for number, group in enumerate(_groups([tags for tags, _, _ in entries]), start=1):
         if number > MAX_SUBSETS or group is None:
-            raise _too_many({origin.name for _, _, origin in entries}, f"they make over {MAX_SUBSETS} groups")
+            raise _too_many({origin for _, _, origin in entries}, f"they make over {MAX_SUBSETS} groups")
         merged = merge(policy.conf, [entries[index][1:] for index in sorted(group.covered)])
         if merged is not None:
             found.append(SubsetRule(_subset(group), merged))
     return tuple(sorted(found, key=lambda rule: -sum(not tag.negated for tag in rule.subset)))
 
 
-def _too_many(names: Collection[str], why: str) -> TooManySubsets:
-    listed = ", ".join(sorted(names)[:10])
+def _too_many(policies: Collection[Key], why: str) -> TooManySubsets:
+    listed = ", ".join(sorted(key.name for key in policies)[:10])
     return TooManySubsets(
         f"the 'from' entries of {listed} tell sources apart by so many tags that {why}; use fewer tags, or "
-        "'rules' with SPIFFE ids"
+        "'rules' with SPIFFE ids",
+        sorted(policies),
     )
 
 

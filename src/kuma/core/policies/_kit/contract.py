@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kuma.core.errors import Violation
-from kuma.core.model.resource import Definition, Resource, no_status
+from kuma.core.errors import MeshError, Violation
+from kuma.core.model.resource import Definition, Key, Resource, no_status
 from kuma.core.model.spec import Spec
 from kuma.core.policies._kit.rules import InboundRules, Towards
 from kuma.core.policies._kit.spec import PolicySpec
@@ -28,6 +28,14 @@ class RouteRule:
     conf: Spec
 
 
+class CannotApply(MeshError):
+    """What ``policies`` ask for cannot be done for a proxy; the text names them and says why."""
+
+    def __init__(self, text: str, policies: Iterable[Key]) -> None:
+        super().__init__(text)
+        self.policies = tuple(policies)
+
+
 def no_warnings(_: Any) -> Iterator[str]:
     """A policy without deprecated forms."""
     return iter(())
@@ -46,7 +54,8 @@ class Policy:
     common merge of fields is not what its kind needs; ``routes`` yields the rules of a conf, where routes have names.
     ``knows_callers``: while the mesh has a policy of the kind, requests say which proxy sends them; ``probes``: its
     probes do. ``logs``: its configuration says which proxy it is of.
-    ``patch`` rewrites complete Envoy resources after every other policy; the whole proxy has one conf of such a kind.
+    ``patch`` rewrites complete Envoy resources after every other policy; it is called for each policy of such a kind,
+    in the order of their priority, with that policy's conf.
     ``nearness`` says how the endpoints of a destination are grouped for a proxy, where the kind has a say in that.
     ``status`` makes the status of a policy from its spec in wire form, where the kind has one.
     """

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from kuma.core.errors import BadRequest, MeshError, NoSuchPart, NotFound
 from kuma.core.model.kinds import BY_NAME, Kind
-from kuma.core.model.resource import Resource
+from kuma.core.model.resource import Key, Resource
 from kuma.core.resources.dataplane.spec import Dataplane
 from kuma.core.xds.dump import redacted
 from kuma.cp.reconcile.inspection import Refusal
@@ -28,6 +28,8 @@ from kuma.cp.server.api.rules import legacy_items, rules_body
 ADMIN: Final = "Could not execute admin operation"
 _IMPOSSIBLE: Final = "No configuration can be made for the proxy"
 _IMPOSSIBLE_IN_SHADOW: Final = f"{_IMPOSSIBLE} with shadow policies in force"
+_NAMED: Final = 10
+"""Most policies that one reason names."""
 _DATAPLANE: Final = BY_NAME["Dataplane"]
 
 
@@ -138,9 +140,10 @@ class InspectionRoutes:
     async def _proxies_of(self, kind: Kind, call: Call) -> Response:
         keep = by_meta(call)
         selected = await self._matching.of_policy(kind, call)
+        policy = Key(kind.name, call.mesh, call.name)
         page = page_of(call, [one for one in selected if keep(one.meta.name, one.meta.labels)])
         refusals = self._backends.inspector.refusals(call.mesh)
-        body = page.body(lambda dataplane: reference(dataplane.meta) | _refused(dataplane, refusals))
+        body = page.body(lambda dataplane: reference(dataplane.meta) | _refused(dataplane, refusals, policy))
         if page.next is None:
             del body["next"]
         return json_reply(body)
@@ -153,16 +156,24 @@ class InspectionRoutes:
                 "dataplane": {"mesh": dataplane.meta.mesh, "name": dataplane.meta.name},
                 "attachments": [{"type": "dataplane", "name": "", "service": ""}],
             }
-            | _refused(dataplane, refusals)
+            | _refused(dataplane, refusals, Key(kind.name, call.mesh, call.name))
             for dataplane in await self._matching.of_policy(kind, call)
         ]
         return json_reply({"total": len(items), "items": items})
 
 
-def _refused(dataplane: Resource[Dataplane], refusals: Mapping[str, Sequence[Refusal]]) -> dict[str, Any]:
+def _refused(dataplane: Resource[Dataplane], refusals: Mapping[str, Sequence[Refusal]], policy: Key) -> dict[str, Any]:
     """What the proxy does not take of its configuration (ours): the page of a policy shows who refused, and why."""
     found = refusals.get(dataplane.meta.name)
-    return {"refusals": [{"type": one.type, "message": one.message} for one in found]} if found else {}
+    return {"refusals": [{"type": one.type, "message": _told_to(policy, one)} for one in found]} if found else {}
+
+
+def _told_to(policy: Key, refusal: Refusal) -> str:
+    """The reason on the pages of those that are to blame; on the page of another, which these are."""
+    if not refusal.blamed or policy in refusal.blamed:
+        return refusal.message
+    named = ", ".join(f'{one.kind} "{one.name}"' for one in refusal.blamed[:_NAMED])
+    return f"what another policy asks for cannot be done: see {named}"
 
 
 def _as_json(call: Call) -> bool:

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from kuma.core.model.resource import Key
 from kuma.core.policies._kit.merge import merge
-from kuma.core.policies.meshproxypatch.apply import ORIGIN, PatchFailed, patch
+from kuma.core.policies.meshproxypatch.apply import ORIGIN, patch
+from kuma.core.policies.meshproxypatch.messages import PatchFailed
 from kuma.core.policies.meshproxypatch.spec import Conf
 from kuma.core.xds import names
 from kuma.core.xds.complete import Originated, Resources
