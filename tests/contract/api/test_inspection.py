@@ -257,9 +257,13 @@ async def test_rules_on_routes_name_the_route(client, routed):
     ]
     assert {rule["matchers"][-1]["value"] for rule in on_routes} == hashes.keys()
     assert all(rule["conf"]["http"]["requestTimeout"] == "3s" for rule in on_routes)
+    legacy = (await client.get(f"{WEB}/rules")).json()["items"]
     patch = next(rule for rule in body["rules"] if rule["type"] == "MeshProxyPatch")
     assert patch["proxyRule"]["conf"] == PATCH["spec"]["default"]
     assert patch["proxyRule"]["origin"][0]["name"] == "patch"
+    item = next(item for item in legacy if item["policyType"] == "MeshProxyPatch")
+    assert (item["type"], item["conf"], item["subset"]) == ("SingleItem", PATCH["spec"]["default"], {})
+    assert item["origins"] == [{"mesh": "default", "name": "patch"}]
 
 
 async def test_what_holds_is_found_from_the_layout_down(client, routed):

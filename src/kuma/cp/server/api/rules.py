@@ -30,6 +30,8 @@ def rules_body(matched: Matched) -> dict[str, Any]:
 def legacy_items(matched: Matched) -> Iterator[dict[str, Any]]:
     """The items of ``rules``, the older form."""
     for rules in explained(matched.dataplane, matched.selected):
+        if rules.whole is not None:
+            yield _legacy("SingleItem", rules.kind, TrafficConf((), rules.whole)) | _target("", "", {})
         for rule in rules.to:
             yield _legacy("DestinationSubset", rules.kind, rule) | _target("", "", {})
         for confs in rules.inbounds:
