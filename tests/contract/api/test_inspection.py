@@ -215,12 +215,13 @@ ROUTE = {
         ]
     },
 }
+ON_ROUTE_DEFAULT = {"http": {"requestTimeout": "3s"}}
 ON_ROUTE = {
     "type": "MeshTimeout",
     "mesh": "default",
     "name": "a-on-route",
     "spec": {
-        "to": [{"targetRef": {"kind": "MeshHTTPRoute", "name": "to-db"}, "default": {"http": {"requestTimeout": "3s"}}}]
+        "to": [{"targetRef": {"kind": "MeshHTTPRoute", "name": "to-db"}, "default": ON_ROUTE_DEFAULT}],
     },
 }
 PATCH = {
@@ -403,3 +404,36 @@ async def test_a_policy_for_a_route_selects_the_proxies_of_the_route(client, web
     theirs = (await client.get("/meshes/default/meshtimeouts/theirs/_resources/dataplanes")).json()
 
     assert (mine["total"], theirs["total"]) == (1, 0)
+
+
+async def test_a_policy_for_routes_by_labels_holds_on_them(client, routed):
+    """As by name: on the routes that have the labels, from the moment they have them, and without a warning."""
+    entry = {"targetRef": {"kind": "MeshHTTPRoute", "labels": {"team": "shop"}}, "default": ON_ROUTE_DEFAULT}
+    document = {"type": "MeshTimeout", "mesh": "default", "name": "a-labelled", "spec": {"to": [entry]}}
+    await client.delete("/meshes/default/meshtimeouts/a-on-route")
+    answer = await client.put("/meshes/default/meshtimeouts/a-labelled", json=document)
+    assert (answer.status_code, answer.json().get("warnings")) == (201, None)
+
+    async def on_routes():
+        rules = (await client.get(f"{WEB}/_rules")).json()["rules"]
+        confs = next(rule["toRules"] for rule in rules if rule["type"] == "MeshTimeout")
+        return [one["conf"]["http"]["requestTimeout"] for one in confs if len(one["matchers"]) == 2]
+
+    before = await on_routes()
+    await client.put("/meshes/default/meshhttproutes/to-db", json={**ROUTE, "labels": {"team": "shop"}})
+
+    assert (before, await on_routes()) == ([], ["3s", "3s"])
+
+
+async def test_an_effect_that_is_not_known_is_warned_of(client):
+    """A policy on trial that is in force because of a capital letter would be noticed too late."""
+    spelt, right = {**TIMEOUT, "labels": {"kuma.io/effect": "Shadow"}}, {"kuma.io/effect": "shadow"}
+    path = "/meshes/default/meshtimeouts/short"
+
+    warned = (await client.put(path, json=spelt)).json()
+    silent = (await client.put(path, json={**TIMEOUT, "labels": right})).json()
+
+    assert warned["warnings"] == [
+        'label kuma.io/effect: only "shadow" has a meaning; with "Shadow" the policy is in force'
+    ]
+    assert "warnings" not in silent

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from kuma.core.model.kinds import BY_NAME
 from kuma.core.model.labels import SERVICE_TAG
-from kuma.core.model.resource import Key, Resource
+from kuma.core.model.resource import Key, Meta, Resource
 from kuma.core.model.spec import Spec
 from kuma.core.policies import POLICIES
 from kuma.core.policies._kit.build import Part, inbound_rules, outbound_parts, route_parts, subset_parts, whole_parts
 from kuma.core.policies._kit.contract import Policy
-from kuma.core.policies._kit.match import Selected
+from kuma.core.policies._kit.match import Routes, Selected
 from kuma.core.policies._kit.merge import merge, sources
 from kuma.core.policies._kit.rules import InboundRule, Merged, TagMatch
 from kuma.core.policies._kit.spec import Match
@@ -115,7 +115,7 @@ def towards(policy: Policy, selected: Mapping[str, Selected], service: str) -> E
 def on_route(policy: Policy, selected: Mapping[str, Selected], service: str, route: str) -> Effective | None:
     """What one kind says of what one route carries to a service."""
     policies = selected[policy.kind].policies
-    special = route_parts(policies, service, _route_origins(selected, service).get(route, frozenset()))
+    special = route_parts(policies, service, _route_origins(selected, service).get(route, Routes()))
     return _effective(policy, outbound_parts(policies, service) + special)
 
 
@@ -200,23 +200,21 @@ def _routed(selected: Mapping[str, Selected]) -> list[str]:
     )
 
 
-def _route_origins(selected: Mapping[str, Selected], service: str) -> Mapping[str, frozenset[str]]:
+def _route_origins(selected: Mapping[str, Selected], service: str) -> Mapping[str, Routes]:
     return route_origins(((policy, selected[policy.kind].policies) for policy in POLICIES), service)
 
 
-def route_origins(
-    routing: Iterable[tuple[Policy, Sequence[Resource[Any]]]], service: str
-) -> Mapping[str, frozenset[str]]:
-    """For each route to a service, the names of the policies its rule is in."""
-    found: dict[str, set[str]] = {}
+def route_origins(routing: Iterable[tuple[Policy, Sequence[Resource[Any]]]], service: str) -> Mapping[str, Routes]:
+    """For each route to a service, the policies its rule is in."""
+    found: dict[str, dict[Key, Meta]] = {}
     for policy, policies in routing:
         if policy.routes is None:
             continue
         for resource in policies:
             for conf, _ in outbound_parts((resource,), service):
                 for rule in policy.routes(conf):
-                    found.setdefault(rule.name, set()).add(resource.meta.display_name)
-    return {name: frozenset(names_of_policies) for name, names_of_policies in found.items()}
+                    found.setdefault(rule.name, {})[resource.meta.key] = resource.meta
+    return {name: Routes.of(metas.values()) for name, metas in found.items()}
 
 
 def _inbounds(policy: Policy, chosen: Selected, dataplane: Resource[Dataplane]) -> Iterator[InboundConfs]:

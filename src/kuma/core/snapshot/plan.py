@@ -26,7 +26,7 @@ from kuma.core.policies._kit.build import (
     whole_parts,
 )
 from kuma.core.policies._kit.contract import Policy
-from kuma.core.policies._kit.match import Selected
+from kuma.core.policies._kit.match import Routes, Selected
 from kuma.core.policies._kit.merge import merge
 from kuma.core.policies._kit.rules import InboundRules, Merged, Towards
 from kuma.core.resources.dataplane import facts
@@ -59,7 +59,7 @@ from kuma.core.xds.view import (
 
 _NO_DESTINATION: Final = Destination("tcp", tls=False)
 _KAFKA: Final = "kafka"
-NO_ORIGINS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
+NO_ORIGINS: Final[Mapping[str, Routes]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,7 @@ class Planner:
         policy: Policy,
         selected: dict[str, Selected],
         services: Sequence[str],
-        origins: Mapping[str, frozenset[str]] = NO_ORIGINS,
+        origins: Mapping[str, Routes] = NO_ORIGINS,
     ) -> Towards[Any]:
         """The rules of one kind for the services an outbound may lead to; the first of them is its own."""
         policies = selected[policy.kind].policies
@@ -283,8 +283,8 @@ class Planner:
         }
         routes = {
             name: merged
-            for name, names_of_routes in origins.items()
-            if (special := route_parts(policies, services[0], names_of_routes))
+            for name, origin in origins.items()
+            if (special := route_parts(policies, services[0], origin))
             and (merged := self._merge(policy, outbound_parts(policies, services[0]) + special)) is not None
         }
         return Towards(confs, has_outbound_rules(policies), routes)

@@ -8,7 +8,7 @@ from typing import Any
 from kuma.core.model.resource import Resource
 from kuma.core.policies import POLICIES
 from kuma.core.policies._kit.contract import Policy
-from kuma.core.policies._kit.match import ProxyFacts, Selected, select
+from kuma.core.policies._kit.match import ProxyFacts, Routes, Selected, select
 
 PoliciesOf = Callable[[Policy], tuple[Resource[Any], ...]]
 """The policies of a kind, in priority order."""
@@ -24,7 +24,7 @@ def select_all(
     policy was selected anew, because other policies may target routes.
     """
     selected: dict[str, Selected] = {}
-    routes: frozenset[str] = frozenset()
+    routes = Routes()
     fresh = False
     for policy in POLICIES:
         before = None if fresh else known(policy)
@@ -33,5 +33,5 @@ def select_all(
             fresh = fresh or policy.routes is not None
         selected[policy.kind] = before
         if policy.routes is not None:
-            routes = frozenset(one.meta.display_name for one in before.policies)
+            routes = Routes.of(one.meta for one in before.policies)
     return selected

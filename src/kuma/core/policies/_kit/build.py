@@ -10,6 +10,7 @@ from kuma.core.model.kinds import BY_NAME
 from kuma.core.model.labels import SERVICE_TAG, kri
 from kuma.core.model.resource import Key, Resource
 from kuma.core.policies._kit.contract import CannotApply, Policy
+from kuma.core.policies._kit.match import Routes
 from kuma.core.policies._kit.merge import conf_text, merge
 from kuma.core.policies._kit.rules import InboundRule, InboundRules, SubsetRule, TagMatch
 from kuma.core.policies._kit.spec import Match, TargetRef
@@ -40,21 +41,21 @@ def outbound_parts(selected: Sequence[Resource[Any]], service: str) -> tuple[Par
     )
 
 
-def route_parts(selected: Sequence[Resource[Any]], service: str, routes: Collection[str]) -> tuple[Part, ...]:
+def route_parts(selected: Sequence[Resource[Any]], service: str, routes: Routes) -> tuple[Part, ...]:
     """
     What speaks of a route to a service, beside ``outbound_parts``.
 
-    These are entries for one of the MeshHTTPRoutes that the route comes from (``routes``, their names), and entries of
-    policies whose own targetRef is one of them.
+    These are entries for one of the MeshHTTPRoutes that the route comes from (``routes``), and entries of policies
+    whose own targetRef is one of them.
     """
     return tuple(
         (item.default, resource.meta.key)
         for resource in selected
         for item in resource.spec.to
         if (
-            resource.spec.target.name in routes and _speaks_of(item.target_ref, service)
+            routes.meant_by(resource.spec.target) and _speaks_of(item.target_ref, service)
             if resource.spec.target.kind == "MeshHTTPRoute"
-            else item.target_ref.kind == "MeshHTTPRoute" and item.target_ref.name in routes
+            else item.target_ref.kind == "MeshHTTPRoute" and routes.meant_by(item.target_ref)
         )
     )
 

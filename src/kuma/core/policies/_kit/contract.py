@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kuma.core.errors import MeshError, Violation
 from kuma.core.model.resource import Definition, Key, Resource, no_status
 from kuma.core.model.spec import Spec
+from kuma.core.policies._kit.match import effect_warnings
 from kuma.core.policies._kit.rules import InboundRules, Towards
 from kuma.core.policies._kit.spec import PolicySpec
 
@@ -85,6 +86,7 @@ class Policy:
             return self.validate(resource.spec)
 
         def warnings(resource: Resource[Any]) -> Iterator[str]:
-            return self.warnings(resource.spec)
+            yield from self.warnings(resource.spec)
+            yield from effect_warnings(resource.meta)
 
         return Definition(spec=self.spec, validate=validate, warnings=warnings, status=self.status)

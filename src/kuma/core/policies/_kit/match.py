@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -51,6 +51,26 @@ class ProxyFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Routes:
+    """MeshHTTPRoutes as a targetRef may mean them: by name, or by labels that they have beside others."""
+
+    names: frozenset[str] = frozenset()
+    labels: tuple[Mapping[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, metas: Iterable[Meta]) -> Routes:
+        """Those with these metadata."""
+        listed = tuple(metas)
+        return cls(frozenset(meta.display_name for meta in listed), tuple(meta.labels for meta in listed))
+
+    def meant_by(self, ref: TargetRef) -> bool:
+        """Whether a reference of kind MeshHTTPRoute means any of them."""
+        if ref.labels:
+            return any(ref.labels.items() <= labels.items() for labels in self.labels)
+        return ref.name in self.names
+
+
+@dataclass(frozen=True, slots=True)
 class Selected:
     """Policies of one kind that select a proxy, lowest priority first; ``by_inbound`` has one entry per inbound."""
 
@@ -58,9 +78,19 @@ class Selected:
     by_inbound: tuple[tuple[Resource[Any], ...], ...]
 
 
+_NO_ROUTES: Final = Routes()
+
+
 def is_shadow(meta: Meta) -> bool:
     """Whether a policy only shows what it would do (label ``kuma.io/effect: shadow``)."""
     return meta.labels.get(EFFECT_LABEL) == _SHADOW
+
+
+def effect_warnings(meta: Meta) -> Iterator[str]:
+    """What to tell the writer of a policy on trial that is none."""
+    effect = meta.labels.get(EFFECT_LABEL, _SHADOW)
+    if effect != _SHADOW:
+        yield f'label {EFFECT_LABEL}: only "{_SHADOW}" has a meaning; with "{effect}" the policy is in force'
 
 
 def in_priority_order(policies: Iterable[Resource[PolicySpec]]) -> tuple[Resource[PolicySpec], ...]:
@@ -69,13 +99,11 @@ def in_priority_order(policies: Iterable[Resource[PolicySpec]]) -> tuple[Resourc
     return tuple(sorted(by_name, key=_rank))
 
 
-def select(
-    policies: Iterable[Resource[PolicySpec]], proxy: ProxyFacts, routes: frozenset[str] = frozenset()
-) -> Selected:
+def select(policies: Iterable[Resource[PolicySpec]], proxy: ProxyFacts, routes: Routes = _NO_ROUTES) -> Selected:
     """
     The policies that select a proxy. ``policies`` must be in priority order and free of shadow policies.
 
-    ``routes`` are the names of the MeshHTTPRoutes that select the proxy: a policy that targets one of them does too.
+    ``routes`` are the MeshHTTPRoutes that select the proxy: a policy that targets one of them does too.
     """
     chosen: list[Resource[Any]] = []
     by_inbound: list[list[Resource[Any]]] = [[] for _ in proxy.inbounds]
@@ -112,7 +140,7 @@ def _same_zone(policy: Meta, proxy: ProxyFacts) -> bool:
     return ours is None or theirs is None or ours == theirs
 
 
-def _selects(ref: TargetRef, proxy: ProxyFacts, routes: frozenset[str]) -> tuple[bool, tuple[int, ...]]:
+def _selects(ref: TargetRef, proxy: ProxyFacts, routes: Routes) -> tuple[bool, tuple[int, ...]]:
     """Whether the proxy as a whole is selected, and which of its inbounds are."""
     everything = tuple(range(len(proxy.inbounds)))
     nothing: tuple[bool, tuple[int, ...]] = (False, ())
@@ -132,7 +160,7 @@ def _selects(ref: TargetRef, proxy: ProxyFacts, routes: frozenset[str]) -> tuple
                 return True, everything
             return False, tuple(i for i, x in enumerate(proxy.inbounds) if x.section == ref.section_name)
         case "MeshHTTPRoute":
-            return ref.name in routes, ()
+            return routes.meant_by(ref), ()
         case "MeshSubset":
             return _by_tags(ref.tags or {}, proxy)
         case "MeshService" | "MeshServiceSubset" if ref.name:

@@ -341,8 +341,6 @@ def reference_warnings(ref: TargetRef, path: str, *, what: str = "entry") -> Ite
 
     MeshService is the exception: by its name alone it stands for a ``kuma.io/service``, and works.
     """
-    if ref.kind == "MeshHTTPRoute" and ref.labels:
-        yield f"{path}: MeshHTTPRoute with labels is not supported yet, this {what} has no effect; use its name"
     if ref.kind not in KNOWN_ELSEWHERE:
         return
     if ref.kind != "MeshService":

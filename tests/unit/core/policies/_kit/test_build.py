@@ -15,7 +15,7 @@ from kuma.core.policies._kit.build import (
     route_parts,
     subset_rules,
 )
-from kuma.core.policies._kit.match import in_priority_order
+from kuma.core.policies._kit.match import Routes, in_priority_order
 from kuma.core.policies._kit.merge import merge
 from kuma.core.policies._kit.rules import InboundRules, TagMatch
 from tests.unit.core.policies._kit.policies import policy, target
@@ -116,7 +116,7 @@ def test_what_speaks_of_a_route():
     )
 
     def confs(service, *routes):
-        parts = route_parts(ordered, service, routes)
+        parts = route_parts(ordered, service, Routes.of(policy(name).meta for name in routes))
         return [(int(part.connection_timeout.total_seconds()), key.name) for part, key in parts]
 
     assert confs("db", "r") == [(1, "entry"), (3, "whole"), (4, "one")]
@@ -124,6 +124,25 @@ def test_what_speaks_of_a_route():
     assert confs("db", "other") == [(2, "entry"), (5, "another")]
     assert confs("web", "r", "other") == [(1, "entry"), (2, "entry"), (3, "whole"), (5, "another")]
     assert confs("db") == confs("db", "missing") == []
+
+
+def test_what_speaks_of_routes_by_their_labels():
+    """In an entry and as the top-level targetRef; a route that lacks one of the labels is not meant."""
+    shop, both = {"team": "shop"}, {"team": "shop", "tier": "front"}
+    ordered = in_priority_order(
+        [
+            policy("entry", to=[to(target("MeshHTTPRoute", labels=both), 1)]),
+            policy("whole", target_ref=target("MeshHTTPRoute", labels=shop), to=[to(MESH, 2)]),
+        ]
+    )
+
+    def names(labels):
+        parts = route_parts(ordered, "db", Routes.of([policy("r", labels=labels).meta]))
+        return [key.name for _, key in parts]
+
+    assert names(both) == ["entry", "whole"]
+    assert names(shop) == ["whole"]
+    assert names({}) == []
 
 
 def test_a_policy_that_targets_a_route_says_nothing_of_services():

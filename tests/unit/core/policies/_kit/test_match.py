@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kuma.core.policies._kit.match import ProxyFacts, in_priority_order, is_shadow, select
+from kuma.core.policies._kit.match import ProxyFacts, Routes, in_priority_order, is_shadow, select
 from tests.unit.core.policies._kit.policies import BUILTIN, DELEGATED, WEB, policy, target
 
 BOTH, FIRST, NONE = (0, 1), (0,), ()
@@ -180,14 +180,27 @@ def test_policies_keep_their_priority_through_selection():
 )
 def test_a_policy_for_a_route_selects_the_proxies_of_the_route(routes, expected):
     """It speaks of outgoing requests, so of no inbound. A route that is gone, or of other proxies, does not count."""
-    found = select([policy("p", target_ref=target("MeshHTTPRoute", name="r"))], WEB, frozenset(routes))
+    of_proxy = Routes.of(policy(name).meta for name in routes)
+    found = select([policy("p", target_ref=target("MeshHTTPRoute", name="r"))], WEB, of_proxy)
 
     assert bool(found.policies) is expected
     assert found.by_inbound == ((), ())
 
 
-def test_a_policy_for_a_route_by_labels_selects_nothing():
-    """Labels of routes are not looked at; without a name nothing may be taken for everything."""
-    by_labels = policy("p", target_ref=target("MeshHTTPRoute", labels={"a": "b"}))
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"team": "shop"}, True),
+        ({"team": "shop", "tier": "front"}, True),
+        ({"team": "shop", "tier": "back"}, False),
+        ({"team": "desk", "tier": "front"}, False),
+        ({"none": ""}, False),
+    ],
+    ids=str,
+)
+def test_a_policy_for_routes_by_labels_selects_the_proxies_of_any_that_has_them_all(labels, expected):
+    """One route has to have every label; other labels of it do not matter."""
+    routes = (policy("r", labels={"team": "shop", "tier": "front"}), policy("s", labels={"team": "desk"}))
+    by_labels = policy("p", target_ref=target("MeshHTTPRoute", labels=labels))
 
-    assert select([by_labels], WEB, frozenset({"r"})).policies == ()
+    assert bool(select([by_labels], WEB, Routes.of(one.meta for one in routes)).policies) is expected
