@@ -172,7 +172,7 @@ class _Demo:
             await asyncio.sleep(_REDRAW_SECONDS)
 
     def _picture(self, traffic: Traffic, *, whole: bool = False) -> Picture:
-        """What there is to see now; ``whole`` takes the figures of the whole run, not of the last seconds."""
+        """What there is to see now; ``whole``, at the end, takes the figures of all of it, not of the last seconds."""
         now = self._clock()
         observed = self._observer.now
         api_encrypted = False if whole and traffic.unencrypted else traffic.encrypted
@@ -205,6 +205,7 @@ class _Demo:
             edges=[edge(name) for name in EDGES],
             proxies=[proxy(instance.name) for instance in self._layout.instances],
             control_plane=trouble,
+            over=whole,
         )
 
     def _concluded(self, traffic: Traffic) -> int:

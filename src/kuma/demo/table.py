@@ -53,12 +53,13 @@ class Picture:
     proxies: Sequence[ProxyRow]
     control_plane: str = ""
     """What is wrong with the control plane, if anything."""
+    over: bool = False
+    """It is the last one: nothing is left to wait for or to end."""
 
 
 def table(picture: Picture) -> list[Line]:
     """For a terminal."""
-    until = f", {_span(picture.left)} left" if picture.left is not None else ""
-    head: list[Line] = [line(), line(Span(f"  running for {_span(picture.running)}{until}", Tone.FAINT)), line()]
+    head: list[Line] = [line(), line(Span(f"  {_how_long(picture)}", Tone.FAINT)), line()]
     edges: list[Sequence[Line]] = [_heads("  CALLS", "REQ/S", "P50", "P99", "ERR/S", "ERRORS", "mTLS", "ANSWERED BY")]
     edges += [_edge(row) for row in picture.edges]
     proxies: list[Sequence[Line]] = [_heads("  PROXY", "PID", "STATE", "CERTIFICATE ENDS", "ISSUED BY", "REFUSED")]
@@ -87,6 +88,13 @@ def one_line(picture: Picture) -> Line:
     if picture.control_plane:
         parts.append(f"control plane {picture.control_plane}")
     return line("  |  ".join(parts))
+
+
+def _how_long(picture: Picture) -> str:
+    if picture.over:
+        return f"ran for {_span(picture.running)}"
+    until = f", {_span(picture.left)} left" if picture.left is not None else ""
+    return f"running for {_span(picture.running)}{until}"
 
 
 def _heads(*names: str) -> tuple[Line, ...]:
@@ -148,7 +156,7 @@ def _news(picture: Picture) -> list[Line]:
             ago = _span(timedelta(seconds=picture.now - error.at))
             name = Span(f"{row.source} → {row.target}: ", Tone.NAME)
             news.append(line("  ", name, Span(error.error, Tone.BAD), Span(f" ({ago} ago)", Tone.FAINT)))
-    return [*news, line("  Ctrl-C ends everything.")]
+    return news if picture.over else [*news, line("  Ctrl-C ends everything.")]
 
 
 def _mutual_tls(row: EdgeRow) -> Span:

@@ -87,6 +87,14 @@ def test_time_left_is_shown_when_there_is_an_end():
     assert "  running for 12 s, 1 min 48 s left" in _lines_of(replace(PICTURE, left=timedelta(seconds=108)))
 
 
+def test_the_last_table_offers_nothing_that_is_over():
+    """Neither time that is left nor a key that ends what has ended."""
+    shown = _lines_of(replace(PICTURE, left=timedelta(seconds=108), over=True))
+
+    assert shown[1] == "  ran for 12 s"
+    assert not any("left" in text or "Ctrl-C" in text for text in shown)
+
+
 def test_one_line_for_a_script():
     """All that counts, on one line."""
     shown = painted(one_line(PICTURE), Look(colour=False))
