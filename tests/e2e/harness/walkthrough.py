@@ -1,8 +1,9 @@
 """A page's walk-through, executed word by word as its reader would: one shell, one empty folder, default ports.
 
 In the page a block marked ``sh {walkthrough}`` is executed once, ``sh {walkthrough, again}`` is repeated until the
-block marked ``text {expect}`` below it fits: its reader, too, would ask again after a moment. An expected line fits a
-line of the output that contains it; ``…`` stands for anything, and runs of spaces for one.
+block marked ``text {expect}`` below it fits: its reader, too, would ask again after a moment. A block marked
+``sh {walkthrough, background}`` is left running, as in a terminal of its own. An expected line fits a line of the
+output that contains it; ``…`` stands for anything, and runs of spaces for one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -74,17 +75,18 @@ def missing(expected: str, output: str) -> str:
     return ""
 
 
-def walk(shell: Shell, page: Path) -> None:
+def walk(shell: Shell, page: Path, *, until: str = "") -> None:
     """
-    Execute a page's walk-through.
+    Execute a page's walk-through, all of it or up to a line that begins with ``until``.
 
     Raises:
         AssertionError: a command fails, or does not show what the page says it shows.
     """
-    for block, expected in steps(page.read_text()):
+    text = page.read_text()
+    for block, expected in steps(text[: text.index(f"\n{until}")] if until else text):
         deadline = time.monotonic() + _STEP_SECONDS
         while True:
-            code, output = shell.execute(block)
+            code, output = shell.execute(_left_running(block) if "background" in block.marks else block)
             lacking = missing(expected.text, output) if expected else ""
             if not lacking or "again" not in block.marks or time.monotonic() > deadline:
                 break
@@ -93,6 +95,10 @@ def walk(shell: Shell, page: Path) -> None:
         assert not lacking, f"{where}: the output lacks {lacking!r}\n{output}\n{shell.explain()}"
         assert code == 0, f"{where}: exit code {code}\n{output}\n{shell.explain()}"
         assert "Traceback" not in output
+
+
+def _left_running(block: Block) -> Block:
+    return replace(block, text=f"{{\n{block.text}}} > line-{block.line}.log 2>&1 &\n")
 
 
 class Shell:

@@ -90,7 +90,7 @@ def _print_refusals(name: str, item: Mapping[str, Any]) -> None:
     """What the proxy does not take; it keeps its last configuration."""
     for refusal in mappings(item.get("refusals")):
         what = text_of(refusal, "type")
-        reason = text_of(refusal, "message")
+        reason = text_of(refusal, "message").rstrip()  # Envoy ends some of its texts with a line break
         who = f"{name} " if name else "    "
         said = f"refused {what}: {reason}" if what else f"no configuration can be made: {reason}"
         click.echo(printable(f"{who}keeps its last configuration; {said}"))

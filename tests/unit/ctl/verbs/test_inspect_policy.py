@@ -6,7 +6,7 @@ import pytest
 
 from kuma.core.model.kinds import KINDS
 
-REFUSAL = {"type": "Listener", "message": "Didn't find a registered implementation for 'lua'"}
+REFUSAL = {"type": "Listener", "message": "Didn't find a registered implementation for 'lua'\n"}
 OLD = {
     "total": 2,
     "items": [
