@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from kuma.core.errors import NotFound
+from kuma.core.errors import MeshError, NotFound
 from kuma.core.snapshot.plan import Planner
 from kuma.core.xds.generate import Generator
 from kuma.core.xds.names import CLUSTER
@@ -17,6 +17,8 @@ from tests.unit.cp.reconcile.control import MESH, NOW, control, key
 
 WEB = b"""{"networking": {"address": "10.0.0.1", "outbound": [{"port": 9000, "tags": {"kuma.io/service": "db"}}]}}"""
 TIMEOUT = b"""{"to": [{"targetRef": {"kind": "Mesh"}, "default": {"connectionTimeout": "7s"}}]}"""
+IMPOSSIBLE = b"""{"default": {"appendModifications": [{"cluster": {"operation": "Patch",
+    "jsonPatches": [{"op": "replace", "path": "/a/b", "value": 1}]}}]}}"""
 
 
 def inspection(cp):
@@ -51,6 +53,20 @@ async def test_a_shadow_policy_only_shows_what_it_would_do():
         await cp.reached()
 
         assert (await timeout_of(asked), await timeout_of(asked, shadow=True)) == ("7s", "7s")
+
+
+async def test_a_shadow_policy_that_cannot_be_applied_says_so_before_it_counts():
+    """What it would do is refused with its name; what the proxy gets now is shown as before."""
+    async with control() as cp:
+        patch = Put(key("p", "MeshProxyPatch"), IMPOSSIBLE, labels={"kuma.io/effect": "shadow"}, owner=MESH)
+        await cp.write(Put(key("web"), WEB, owner=MESH), patch)
+        await cp.reached()
+        asked = inspection(cp)
+
+        with pytest.raises(MeshError, match='^MeshProxyPatch "p": appendModifications') as failed:
+            await asked.config("default", "web", shadow=True)
+        assert not isinstance(failed.value, NotFound)
+        assert await timeout_of(asked) == "5s"
 
 
 async def test_an_unknown_proxy_is_not_found():
