@@ -63,7 +63,7 @@ async def test_a_shadow_policy_that_cannot_be_applied_says_so_before_it_counts()
         await cp.reached()
         asked = inspection(cp)
 
-        with pytest.raises(MeshError, match='^MeshProxyPatch "p": appendModifications') as failed:
+        with pytest.raises(MeshError, match=r'^MeshProxyPatch "p": appendModifications') as failed:
             await asked.config("default", "web", shadow=True)
         assert not isinstance(failed.value, NotFound)
         assert await timeout_of(asked) == "5s"
