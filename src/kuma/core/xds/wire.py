@@ -20,7 +20,7 @@ from kuma.envoy_api.envoy.config.core.v3.base_pb2 import ControlPlane
 from kuma.envoy_api.envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
 
 _SHARED_MESSAGES: Final = 64
-_SHARED_BYTES: Final = 16 * 1024 * 1024
+_SHARED_BYTES: Final = 8 * 1024 * 1024
 """Room for shared messages; the endpoints of a mesh of some thousand proxies are a message of a megabyte."""
 _Message = tuple[str, bytes]
 

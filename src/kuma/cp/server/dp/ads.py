@@ -27,7 +27,7 @@ from kuma.cp.server.dp.refusals import Refusals
 SOTW_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 DELTA_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 _ADMITTED_AT_ONCE: Final = 8
-"""First requests in hand at a time: when all proxies come at once, the loop must still turn quickly for others."""
+"""Proxies let in at a time: when all come at once, the loop must still turn quickly for others."""
 _HEARD_PER_TURN: Final = 8
 """Requests taken in each turn of the loop, for the same reason."""
 _FIRST_REQUEST_SECONDS: Final = 30
@@ -71,11 +71,12 @@ class AdsServer:
             async with asyncio.timeout(_FIRST_REQUEST_SECONDS):
                 first = await anext(incoming)
             owner = object()
+            # Read before it waits: when all come at once, their first requests would fill the memory meanwhile.
+            await self._turns.next()
+            node, commands = _introduction(session, first)
+            del first
+            asked = node.id
             async with self._admissions:
-                await self._turns.next()
-                node, commands = _introduction(session, first)
-                del first
-                asked = node.id
                 announce = self._streams.announcing(session)
                 admitted = await self._registration.admit(node, grpc.credential(scope), owner, scope.client, announce)
         except StopAsyncIteration:

@@ -106,13 +106,20 @@ async def messages(exchange: Exchange) -> AsyncIterator[bytes]:
                 return  # once a connection is lost Granian gives empty chunks for ever; gRPC clients send none
             buffer += chunk
             while (length := _complete(buffer)) is not None:
-                end = _HEADER.size + length
-                yield bytes(memoryview(buffer)[_HEADER.size : end])
-                del buffer[:end]
+                yield _taken(buffer, length)
     finally:
         # A client of gRPC sees its stream end only when its request is let go of as well, and this frame, through
         # which an exception may have gone, can live on as the transport could in Response.
         del exchange
+
+
+def _taken(buffer: bytearray, length: int) -> bytes:
+    """The message at the beginning, which then is there only once: its reader may wait for long before the next."""
+    end = _HEADER.size + length
+    with memoryview(buffer) as view:
+        message = bytes(view[_HEADER.size : end])
+    del buffer[:end]
+    return message
 
 
 def _complete(buffer: bytearray) -> int | None:
