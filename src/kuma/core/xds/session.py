@@ -130,9 +130,11 @@ class _Type:
     blamed: frozenset[str] = frozenset()
     """The clusters that the last refusal is about."""
     applied: dict[str, XdsResource] = field(default_factory=dict)
-    """The clusters that came in refused responses and were fine, by name."""
+    """The clusters that the proxy has beside those delivered, by name: fine parts of refused responses, and old ones."""
     withheld: dict[str, _Withheld] = field(default_factory=dict)
     """Listeners, by name."""
+    instead: dict[str, XdsResource | None] = field(default_factory=dict)
+    """What the proxy has in place of listeners that were withheld when it accepted ``delivered``."""
 
 
 class Session:
@@ -274,6 +276,7 @@ class Session:
         state.delivered, state.rejected = desired, None
         state.refused = state.blamed = frozenset()
         state.applied = {}
+        state.instead = {name: one.kept for name, one in state.withheld.items()}
 
     def _subscribe(self, state: _Type, names: set[str], held: Mapping[str, str]) -> Iterator[Command]:
         if len(state.names | names) > MAX_NAMES:
@@ -351,6 +354,12 @@ class Session:
             del state.withheld[name]
         return {name for name, x in free.items() if x is not None}
 
+    def _listener_in_use(self, name: str) -> XdsResource | None:
+        listeners = self._types[LISTENER]
+        if name in listeners.instead:
+            return listeners.instead[name]
+        return listeners.delivered.get(LISTENER, name) if listeners.delivered is not None else None
+
     def _withhold(
         self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], lacking: frozenset[str]
     ) -> tuple[XdsResource, ...]:
@@ -362,8 +371,9 @@ class Session:
                 continue
             known = state.withheld.get(resource.name)
             if known is None:
-                kept = state.delivered.get(LISTENER, resource.name) if state.delivered is not None else None
-                state.withheld[resource.name] = _Withheld(resource, kept, desired.revision)
+                state.withheld[resource.name] = _Withheld(
+                    resource, self._listener_in_use(resource.name), desired.revision
+                )
             elif known.wanted != resource:
                 known.wanted, known.revision = resource, desired.revision
         return tuple(sent)
@@ -428,7 +438,9 @@ class Session:
     def _hold_back(self, state: _Type, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> tuple[str, ...]:
         """Keep clusters that go until no listener uses them; a cluster that came back stays."""
         for resource in changed:
-            state.leaving.pop(resource.name, None)
+            back = state.leaving.pop(resource.name, None)
+            if back is not None and not back.held:  # else it may be one that the proxy refused
+                state.applied[resource.name] = back
         for name in removed:
             state.leaving[name] = self._cluster_in_use(name) or XdsResource(CLUSTER, name, b"", held=True)
         return ()
