@@ -130,7 +130,7 @@ class _Type:
     blamed: frozenset[str] = frozenset()
     """The clusters that the last refusal is about."""
     applied: dict[str, XdsResource] = field(default_factory=dict)
-    """The clusters that the proxy has beside those delivered, by name: fine parts of refused responses, and old ones."""
+    """Clusters that the proxy has beside those delivered, by name: good parts of refused responses, and old ones."""
     withheld: dict[str, _Withheld] = field(default_factory=dict)
     """Listeners, by name."""
     instead: dict[str, XdsResource | None] = field(default_factory=dict)
