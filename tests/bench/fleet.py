@@ -62,23 +62,22 @@ class Proxy:
         fleet = self._fleet
         opening = b"".join(map(prefixed, self._envoy.open()))
         loop = asyncio.get_running_loop()
+        # Known before it connects: in a crowd the first answer is read before this coroutine goes on.
+        stream = self._stream = GrpcStream(
+            _PATHS[fleet.delta],
+            f"localhost:{fleet.port}",
+            self._token,
+            opening,
+            accepted=self._accepted,
+            received=self._received,
+            ended=self._ended,
+        )
         try:
-            _, self._stream = await loop.create_connection(
-                lambda: GrpcStream(
-                    _PATHS[fleet.delta],
-                    f"localhost:{fleet.port}",
-                    self._token,
-                    opening,
-                    accepted=self._accepted,
-                    received=self._received,
-                    ended=self._ended,
-                ),
-                "127.0.0.1",
-                fleet.port,
-                ssl=fleet.tls,
-                server_hostname="localhost",
+            await loop.create_connection(
+                lambda: stream, "127.0.0.1", fleet.port, ssl=fleet.tls, server_hostname="localhost"
             )
         except OSError as error:
+            self._stream = None
             self._again(f"cannot connect: {type(error).__name__}")
             return
         self._opened_at = time.monotonic()
