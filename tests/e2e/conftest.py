@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.harness.control_plane import ControlPlane
 from tests.e2e.harness.lab import Lab
+from tests.e2e.harness.walkthrough import Shell, alone
 
 _PASSED = pytest.StashKey[bool]()
 
@@ -85,3 +86,16 @@ def _used(lab: Lab, passed: Callable[[], bool], control_planes: list[ControlPlan
                 print(control_plane.program.tail(20))  # noqa: T201 # the same
     finally:
         lab.close()
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A shell for walk-throughs, alone on its network."""
+    prefix = alone()
+    if not prefix:
+        pytest.skip("no network namespace can be made here, and the default ports may be in use")
+    shell = Shell(tmp_path, prefix)
+    try:
+        yield shell
+    finally:
+        shell.close()

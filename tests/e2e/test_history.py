@@ -9,7 +9,6 @@ import pty
 import secrets
 import select
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from tests.e2e.harness.kumactl import Kumactl
 from tests.e2e.harness.lab import Lab
 from tests.e2e.harness.processes import ROOT, command, environment
 from tests.e2e.harness.waiting import wait_until
-from tests.e2e.harness.walkthrough import Shell, alone, walk
+from tests.e2e.harness.walkthrough import Shell, walk
 
 TIMEOUT = """
 type: MeshTimeout
@@ -238,19 +237,6 @@ def test_the_value_of_a_secret_is_nowhere(lab: Lab, tmp_path: Path):
             name for files in (running, stopped) for name, content in files.items() if needle.encode() in content
         ]
     assert any(b"planted" in content for content in stopped.values())
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    """A shell for the walk-through, alone on its network."""
-    prefix = alone()
-    if not prefix:
-        pytest.skip("no network namespace can be made here, and the default ports may be in use")
-    shell = Shell(tmp_path, prefix)
-    try:
-        yield shell
-    finally:
-        shell.close()
 
 
 @pytest.mark.timeout(240)

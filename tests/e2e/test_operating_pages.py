@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.harness.processes import ROOT
-from tests.e2e.harness.walkthrough import Block, Shell, alone, blocks, walk
+from tests.e2e.harness.walkthrough import Block, Shell, blocks, walk
 
 README = ROOT / "README.md"
 INSPECT, ERRORS, DATA_PLANE, CONFIGURATION = (
@@ -72,19 +71,6 @@ SHOWN = {
     "kumactl apply --wait -f slow-db.yaml": "2 of 2 proxies have the change",
 }
 """What the commands in the table of docs/inspect.md show of a mesh with the two services of the README."""
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    """A shell for walk-throughs, alone on its network."""
-    prefix = alone()
-    if not prefix:
-        pytest.skip("no network namespace can be made here, and the default ports may be in use")
-    shell = Shell(tmp_path, prefix)
-    try:
-        yield shell
-    finally:
-        shell.close()
 
 
 def typed(shell: Shell, text: str) -> str:

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.harness.processes import ROOT
-from tests.e2e.harness.walkthrough import Shell, alone, blocks, walk
+from tests.e2e.harness.walkthrough import Shell, blocks, walk
 
 PAGE = ROOT / "docs" / "security.md"
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    """A shell for the walk-through, alone on its network."""
+def tools() -> None:
+    """What the page uses beside our own programs."""
     for program in ("jq", "openssl"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed (see packages.txt)")
-    prefix = alone()
-    if not prefix:
-        pytest.skip("no network namespace can be made here, and the default ports may be in use")
-    shell = Shell(tmp_path, prefix)
-    try:
-        yield shell
-    finally:
-        shell.close()
 
 
+@pytest.mark.usefixtures("tools")
 @pytest.mark.timeout(240)
 def test_walk_through_of_the_page_on_security(shell: Shell):
     """Every command works, and shows what the page says it shows."""

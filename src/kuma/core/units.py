@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal, InvalidOperation
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from durationpy import DurationError, from_str
@@ -89,6 +89,16 @@ def is_ip(text: str) -> bool:
     except ValueError:
         return False
     return "%" not in text
+
+
+def ip_of(text: str) -> IPv4Address | IPv6Address | None:
+    """The address that a text is, None when it is a name or nothing; IPv4 within IPv6 is IPv4."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
 
 
 def one_spelling(address: str) -> str:

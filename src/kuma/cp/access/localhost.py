@@ -13,11 +13,12 @@ may then have understood it differently.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from kuma.core.units import ip_of
 
 _PROXY_HEADERS: Final = frozenset({"forwarded", "x-real-ip", "via"})
 _PROXY_HEADER_PREFIX: Final = "x-forwarded-"
@@ -111,10 +112,5 @@ def _loopback_authority(text: str, scheme: str) -> Authority | None:
 
 def _loopback_ip(text: str) -> str | None:
     """The canonical text of a loopback address; IPv4 within IPv6 is IPv4."""
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.compressed if address.is_loopback else None
+    address = ip_of(text)
+    return address.compressed if address is not None and address.is_loopback else None

@@ -7,7 +7,6 @@ loopback: nobody knows what it will stand for.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 
 from kuma.core.errors import InvalidResource, Violation
@@ -15,6 +14,7 @@ from kuma.core.policies.meshaccesslog.spec import Backend, MeshAccessLog
 from kuma.core.policies.meshaccesslog.validate import host_and_port
 from kuma.core.resources.dataplane import facts
 from kuma.core.resources.dataplane.spec import Dataplane
+from kuma.core.units import ip_of
 from kuma.cp.resources.contract import KindRules, Prepared, Setting, Wanted
 
 
@@ -22,13 +22,8 @@ def leads_to_own_api(setting: Setting, address: str, port: int | None) -> bool:
     """Whether a proxy on this host would reach the API there, from loopback."""
     if port not in setting.admin_ports:
         return False
-    try:
-        ip = ipaddress.ip_address(address)
-    except ValueError:
-        return True
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    return ip.is_loopback or ip.is_unspecified
+    ip = ip_of(address)
+    return ip is None or ip.is_loopback or ip.is_unspecified
 
 
 def dataplane_violations(setting: Setting, dataplane: Dataplane) -> Iterator[Violation]:
