@@ -1,4 +1,4 @@
-"""What the commands themselves cost: kumactl, and kuma-dp until its Envoy starts."""
+"""What the commands themselves cost: kumactl, kuma-dp until its Envoy starts, and the demo for a newcomer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import Final
 from tests.bench import mesh
 from tests.bench.envoys import RealProxy
 from tests.bench.system import ControlPlane
+from tests.e2e.harness import checkout
 from tests.e2e.harness.processes import command, environment
 
 _WITHIN: Final = 30.0
 _PAUSE: Final = 0.002
+_FIRST_REQUEST: Final = "The first request over mutual TLS"
+_NEWCOMER_WITHIN: Final = 150.0
 
 
 def run(times: int, directory: Path) -> list[dict[str, float]]:
@@ -37,6 +40,22 @@ def run(times: int, directory: Path) -> list[dict[str, float]]:
     finally:
         control_plane.close()
     return runs
+
+
+def newcomer(directory: Path) -> dict[str, float]:
+    """From the copy of the sources to the first request over mutual TLS, installation included; an empty home."""
+    temporary = directory / "t"
+    temporary.mkdir()
+    begun = time.monotonic()
+    checkout.copy(directory / "kuma")
+    demo = checkout.demo(directory / "kuma", directory, temporary)
+    try:
+        demo.wait_for_log(_FIRST_REQUEST, seconds=_NEWCOMER_WITHIN)
+        figures = {"make demo in a fresh checkout: first request over mTLS (s)": time.monotonic() - begun}
+        assert demo.wait(seconds=_NEWCOMER_WITHIN) == 0, demo.tail()
+        return figures
+    finally:
+        demo.close()
 
 
 def _kumactl(home: Path, *arguments: str) -> float:

@@ -38,6 +38,7 @@ _BUDGETS: Final[Mapping[str, Mapping[int, float]]] = {
     "kumactl get meshes: CPU (ms)": {ANY: 100},
     "kuma-dp: from its start to that of Envoy (s)": {ANY: 0.3},
     "kuma-dp: memory without Envoy (MB)": {ANY: 40},
+    "make demo in a fresh checkout: first request over mTLS (s)": {ANY: 60},
 }
 """What is promised, by number of proxies."""
 

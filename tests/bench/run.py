@@ -19,6 +19,7 @@ PAGE: Final = ROOT / "docs" / "benchmarks.md"
 REAL: Final = ((5, 1000), (40, 50))
 """Numbers of real Envoys, and of services in their mesh."""
 _COMMANDS: Final = 10
+_NEWCOMERS: Final = 3
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -78,8 +79,12 @@ def _further(given: argparse.Namespace) -> tuple[list[str], list[str]]:
         show(growth(title, runs))
     _say("commands")
     with tempfile.TemporaryDirectory(prefix="kuma-bench-") as directory:
-        costs = Measured(ANY, "delta", commands.run(_COMMANDS, Path(directory)))
-    show(f"## Commands, {_COMMANDS} times each\n\n{table(costs)}")
+        costs = commands.run(_COMMANDS, Path(directory))
+    for figures in costs[:_NEWCOMERS]:
+        with tempfile.TemporaryDirectory(prefix="kuma-bench-") as directory:
+            figures.update(commands.newcomer(Path(directory)))
+    title = f"## Commands, {_COMMANDS} times each, and {_NEWCOMERS} times the demo from a fresh checkout"
+    show(f"{title}\n\n{table(Measured(ANY, 'delta', costs))}")
     usual, odd = shape.nothing_shared(given.odd, delta=True, say=_say)
     note("worst case", usual, odd)
     show(worst_case(given.odd, usual, odd))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.harness import checkout
 from tests.e2e.harness.processes import ROOT, Program, descendants, environment
 from tests.e2e.harness.waiting import wait_until
 
@@ -98,6 +99,23 @@ def test_a_script_runs_it_for_a_while(place: Place):
     demo.assert_clean_log()
     assert len(family) >= 13, "a control plane, four applications, four kuma-dp, four Envoys"
     _assert_gone(family)
+    place.assert_nothing_left()
+
+
+def test_a_newcomer_has_a_checkout_and_nothing_else(place: Place):
+    """``make demo`` makes what it needs beside the sources, and traffic flows over mutual TLS."""
+    sources = place.directory / "kuma"
+    try:
+        checkout.copy(sources)
+    except checkout.NoCheckout as error:
+        pytest.skip(f"these sources are no checkout of git: {error}")
+    demo = checkout.demo(sources, place.directory, place.temporary)
+    place.demos.append(demo)
+
+    assert demo.wait(seconds=150) == 0, demo.tail(30)
+
+    assert FLOWED in demo.log()
+    assert (sources / "src/kuma/envoy_api").is_dir(), "it ran from its own sources"
     place.assert_nothing_left()
 
 

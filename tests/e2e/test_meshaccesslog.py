@@ -8,7 +8,7 @@ import signal
 import socket
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ import grpc  # type: ignore[import-untyped] # grpcio ships no types
 import pytest
 import yaml
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs
 
 from tests.e2e.harness import clients, documents
@@ -32,6 +33,7 @@ PLACEHOLDERS = (
     "%KUMA_SOURCE_ADDRESS% %KUMA_SOURCE_ADDRESS_WITHOUT_PORT% %KUMA_SOURCE_SERVICE% %KUMA_DESTINATION_SERVICE% "
     "%KUMA_MESH% %KUMA_TRAFFIC_DIRECTION% %KUMA_ZONE% %KUMA_WORKLOAD%"
 )
+WORKLOAD = "kri_wl_office_default__clerk_"
 SETTLING = "/settling"
 EXPORT = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 
@@ -179,6 +181,12 @@ def office(lasting_lab: Lab) -> Office:
     return made
 
 
+def filled(source: str, destination: str, direction: str) -> str:
+    """What Kuma's placeholders become, of a connection in this mesh."""
+    workload = WORKLOAD if direction == "OUTBOUND" else ""
+    return f"127.0.0.1:0 127.0.0.1 {source} {destination} office {direction} default {workload}"
+
+
 def test_lines_say_who_called_whom(office):
     """Kuma's placeholders are filled in, on the way out and in, beside Envoy's commands; text and JSON."""
     fields = ("from", "%KUMA_SOURCE_SERVICE%"), ("status", "%RESPONSE_CODE%"), ("nothing", "%REQ(X-NONE)%")
@@ -194,12 +202,8 @@ def test_lines_say_who_called_whom(office):
     office.ask("/a")
     clients.tcp(office.caller.outbound("raw"))
 
-    me, them = "127.0.0.1:0 127.0.0.1 caller", "127.0.0.1:0 127.0.0.1 unknown"
-    workload = "kri_wl_office_default__clerk_"
-    office.wait_for(
-        "out", f"{me} web office OUTBOUND default {workload} /a", f"{me} raw office OUTBOUND default {workload} -"
-    )
-    office.wait_for("in", f"{them} web office INBOUND default  /a", f"{them} raw office INBOUND default  -")
+    office.wait_for("out", f"{filled('caller', 'web', 'OUTBOUND')} /a", f"{filled('caller', 'raw', 'OUTBOUND')} -")
+    office.wait_for("in", f"{filled('unknown', 'web', 'INBOUND')} /a", f"{filled('unknown', 'raw', 'INBOUND')} -")
     first, *_ = map(json.loads, office.lines("json"))
     assert first == {"from": "caller", "status": 200, "nothing": None}
     first, *_ = map(json.loads, office.lines("omitting"))
@@ -270,52 +274,53 @@ def test_one_route_is_logged_apart(office):
 
 
 def test_lines_reach_a_server(office):
-    """By way of kuma-dp; text and JSON, of calls and of what is served."""
+    """By way of kuma-dp, with Kuma's placeholders filled in; text and JSON, of calls and of what is served."""
     server = LogServer("logs")
-    fields = "{key: to, value: '%KUMA_DESTINATION_SERVICE%'}, {key: path, value: '%REQ(:PATH)%'}"
-    office.calls(
-        tcp(server.port, plain("%KUMA_SOURCE_SERVICE% %REQ(:PATH)%")),
-        tcp(server.port, f"{{type: Json, json: [{fields}]}}"),
-    )
-    office.served(
-        tcp(server.port, plain("%KUMA_TRAFFIC_DIRECTION% %REQ(:PATH)%")), office.file("settled", plain("%REQ(:PATH)%"))
-    )
+    fields = f"{{key: all, value: '{PLACEHOLDERS}'}}, {{key: path, value: '%REQ(:PATH)%'}}"
+    line = plain(f"{PLACEHOLDERS} %REQ(:PATH)%")
+    office.calls(tcp(server.port, line), tcp(server.port, f"{{type: Json, json: [{fields}]}}"))
+    office.served(tcp(server.port, line), office.file("settled", plain("%REQ(:PATH)%")))
     office.settle("settled")
 
     office.ask("/c")
 
     office.wait_for("settled", "/c")
-    expected = ["INBOUND /c", "caller /c", '{"path":"/c","to":"web"}']
+    called, served = filled("caller", "web", "OUTBOUND"), filled("unknown", "web", "INBOUND")
+    expected = sorted([f"{called} /c", f"{served} /c", f'{{"all":"{called}","path":"/c"}}'])
     wait_until(lambda: sorted(server.lines()) == expected, "every line is there", explain=lambda: str(server.lines()))
     office.remove("served")
     server.close()
 
 
 def test_records_reach_a_collector(office):
-    """Over gRPC: a body of text or of parts, attributes, and whose records they are."""
+    """Over gRPC, Kuma's placeholders filled in: a body of text or of parts, attributes, and whose records they are."""
     collector = Collector()
     at = f"endpoint: '127.0.0.1:{collector.port}'"
-    pair = "{key: to, value: {stringValue: '%KUMA_DESTINATION_SERVICE% %REQ(:PATH)%'}}"
-    office.calls(
-        f"{{type: OpenTelemetry, openTelemetry: {{{at}, attributes: [{{key: mesh, value: '%KUMA_MESH%'}}], "
+    line = f"{PLACEHOLDERS} %REQ(:PATH)%"
+    pair = f"{{key: call, value: {{stringValue: '{line}'}}}}"
+    backend = (
+        f"{{type: OpenTelemetry, openTelemetry: {{{at}, attributes: [{{key: as_one, value: '{line}'}}], "
         f"body: {{kvlistValue: {{values: [{pair}]}}}}}}}}"
     )
+    office.calls(backend)
 
     logs, record = wait_until(lambda: office.ask("/d") or collector.record("kvlist_value"), "a record of parts arrives")
-    [part] = record.body.kvlist_value.values
-    assert (part.key, part.value.string_value) == ("to", "web /d")
-    assert ("mesh", "office") in {(one.key, one.value.string_value) for one in record.attributes}
-    assert {
-        ("kuma.mesh", "office"),
-        ("kuma.zone", "default"),
-        ("kuma.workload", "kri_wl_office_default__clerk_"),
-    } <= {(one.key, one.value.string_value) for one in logs.resource.attributes}
+    called = f"{filled('caller', 'web', 'OUTBOUND')} /d"
+    assert pairs(record.body.kvlist_value.values) == {("call", called)}
+    assert ("as_one", called) in pairs(record.attributes)
+    whose = {("kuma.mesh", "office"), ("kuma.zone", "default"), ("kuma.workload", WORKLOAD)}
+    assert whose <= pairs(logs.resource.attributes)
 
     office.calls(f"{{type: OpenTelemetry, openTelemetry: {{{at}}}}}")
 
     _, record = wait_until(lambda: office.ask("/e") or collector.record("string_value"), "a record of text arrives")
     assert '"GET /e HTTP/1.1" 200' in record.body.string_value
     collector.close()
+
+
+def pairs(listed: Iterable[KeyValue]) -> set[tuple[str, str]]:
+    """Names and texts of a list of OpenTelemetry."""
+    return {(one.key, one.value.string_value) for one in listed}
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ README = ROOT / "README.md"
 INSPECT, ERRORS, DATA_PLANE, CONFIGURATION = (
     ROOT / "docs" / f"{name}.md" for name in ("inspect", "errors", "data-plane", "configuration")
 )
-_COMMAND = re.compile(r"`((?:kumactl|curl) [^`]+)`")
+_COMMAND = re.compile(r"`((?:kumactl|curl|ss) [^`]+)`")
 
 SLOW_DB = """
 cat > slow-db.yaml <<'END'
@@ -71,6 +73,26 @@ SHOWN = {
     "kumactl apply --wait -f slow-db.yaml": "2 of 2 proxies have the change",
 }
 """What the commands in the table of docs/inspect.md show of a mesh with the two services of the README."""
+TABLED = {
+    "kumactl inspect dataplane <server> --type=policies": "MeshTimeout",
+    "kumactl inspect dataplane <caller> --type=clusters": "api::",
+    "kumactl inspect services": "web       Online",
+    "kumactl inspect dataplanes": "CERT BACKEND",
+    "kumactl history --since 24h": "lua",
+    "kumactl history diff R now": "+++ MeshProxyPatch default/lua now",
+    "kumactl rollback R": "rolled back to revision",
+    "kumactl apply --wait -f FILE": "2 of 2 proxies have the change",
+    "ss -ltnp": ":5681",
+}
+"""What the commands in the tables of docs/errors.md show of it, once a policy is in it that Envoy refuses."""
+FILLED_IN = {
+    "<server>": "api-1",
+    "<caller>": "web-1",
+    " R": " $(kumactl history --name slow-db | awk 'NR == 2 {print $1}')",
+    "rollback": "rollback --yes",
+    "FILE": "slow-db.yaml",
+}
+"""What the reader puts where the table leaves a gap; ``R`` is the last revision that was right."""
 
 
 def typed(shell: Shell, text: str) -> str:
@@ -80,22 +102,29 @@ def typed(shell: Shell, text: str) -> str:
     return output
 
 
+def walk_tables(shell: Shell, page: Path, shown: Mapping[str, str]) -> None:
+    """Execute the commands in a page's tables, in order; each of them shows what it is read for."""
+    lines = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    commands = [command for line in lines for command in _COMMAND.findall(line)]
+    assert set(commands) == shown.keys()
+    for command in commands:
+        text = reduce(lambda text, gap: text.replace(gap, FILLED_IN[gap]), FILLED_IN, command)
+        output = typed(shell, text)
+        assert shown[command] in output, f"{text}\n{output[-2000:]}"
+
+
 @pytest.mark.timeout(240)
 def test_what_is_typed_to_find_out_why(shell: Shell):
     """Every question of docs/inspect.md has its answer, and docs/errors.md finds what Envoy refused."""
     walk(shell, README, until="### 4. ")
     typed(shell, SLOW_DB)
 
-    questions = [line for line in INSPECT.read_text().splitlines() if line.startswith("|")]
-    commands = [command for line in questions for command in _COMMAND.findall(line)]
-    assert set(commands) == SHOWN.keys()
-    for command in commands:
-        output = typed(shell, command)
-        assert SHOWN[command] in output, f"{command}\n{output[-2000:]}"
+    walk_tables(shell, INSPECT, SHOWN)
 
     typed(shell, BROKEN_LUA)
     walk(shell, INSPECT)
     walk(shell, ERRORS)
+    walk_tables(shell, ERRORS, TABLED)
 
 
 @pytest.mark.timeout(120)
