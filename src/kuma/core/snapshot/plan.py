@@ -23,6 +23,7 @@ from kuma.core.policies._kit.build import (
     inbound_rules,
     outbound_parts,
     route_parts,
+    speaking_of_inbounds,
     whole_parts,
 )
 from kuma.core.policies._kit.contract import Policy
@@ -152,7 +153,7 @@ class Planner:
             inbounds.append(replace(_inbound_view(snapshot, proxy, inbound, traits), logs=logs))
             rules.append(
                 tuple(
-                    (policy.kind, self._rules_of(policy, selected[policy.kind].by_inbound[index]))
+                    (policy.kind, self._rules_of(policy, speaking_of_inbounds(selected[policy.kind].by_inbound[index])))
                     for policy in POLICIES
                     if policy.inbound is not None
                 )
@@ -452,9 +453,10 @@ def _same_inbound(before: dict[str, Selected], after: dict[str, Selected]) -> bo
     ):
         return False
     return all(
-        one is other
-        or (len(one.by_inbound) == len(other.by_inbound) and all(map(_same_objects, one.by_inbound, other.by_inbound)))
-        for one, other in ((before[kind], selected) for kind, selected in after.items())
+        _same_objects(speaking_of_inbounds(old), speaking_of_inbounds(new))
+        for policy in POLICIES
+        if policy.inbound is not None and before[policy.kind] is not after[policy.kind]
+        for old, new in zip(before[policy.kind].by_inbound, after[policy.kind].by_inbound, strict=True)
     )
 
 

@@ -27,12 +27,13 @@ from kuma.core.xds.names import CLUSTER, LISTENER
 from kuma.core.xds.outbound import draft_outbound
 from kuma.core.xds.pack import cluster_resource, packed_cluster, packed_inbound, packed_outbound
 from kuma.core.xds.resources import Layer, XdsResource
-from kuma.core.xds.view import InboundView, OutboundRules, OutboundsView, OutboundView, Patches, ProxyView
+from kuma.core.xds.view import AdminView, InboundView, OutboundRules, OutboundsView, OutboundView, Patches, ProxyView
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener
 
 _SHARED_OUTBOUNDS: Final = 20_000
 _SHARED_INBOUNDS: Final = 4_000
+_ADMIN_INTERFACES: Final = 4_000
 _NO_RULES: Final[InboundRules[Any]] = InboundRules()
 _NO_CONFS: Final[Towards[Any]] = Towards({})
 
@@ -74,6 +75,7 @@ class Generator:
         self._internal_cidrs = internal_cidrs
         self._outbounds = Memory(_SHARED_OUTBOUNDS)
         self._inbounds = Memory(_SHARED_INBOUNDS)
+        self._admins = Memory(_ADMIN_INTERFACES)
 
     def own(self, view: ProxyView) -> Layer:
         """
@@ -101,15 +103,20 @@ class Generator:
         return Layer.of(_patched(resources, view.patches, takes_additions=False))
 
     def _own(self, view: ProxyView) -> Iterator[tuple[str, XdsResource]]:
-        if view.admin is not None:
-            for cluster in admin_clusters(view.admin):
-                _apply_everywhere(cluster)
-                yield ADMIN, packed_cluster(cluster)
-            if has_admin_listener(view.admin):
-                yield ADMIN, admin_listener(view.admin, self._internal_cidrs)
+        admin = view.admin
+        if admin is not None:
+            made = self._admins.recall(admin, lambda: self._admin(admin))
+            yield from ((ADMIN, resource) for resource in made)
         for inbound, rules in zip(view.inbounds, view.rules, strict=True):
             made = self._inbounds.recall((inbound, rules), lambda i=inbound, r=rules: self._inbound(i, dict(r)))  # type: ignore[misc]
             yield from ((INBOUND, resource) for resource in made)
+
+    def _admin(self, view: AdminView) -> tuple[XdsResource, ...]:
+        clusters = admin_clusters(view)
+        for cluster in clusters:
+            _apply_everywhere(cluster)
+        listeners = (admin_listener(view, self._internal_cidrs),) if has_admin_listener(view) else ()
+        return (*map(packed_cluster, clusters), *listeners)
 
     def _inbound(self, view: InboundView, rules: dict[str, InboundRules[Any]]) -> tuple[XdsResource, ...]:
         draft = draft_inbound(view, self._internal_cidrs)

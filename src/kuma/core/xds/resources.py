@@ -44,9 +44,11 @@ class XdsResource:
 
     ``awaits`` is what a cluster is used only with: the endpoints of this name, of its own unless given; "" for none.
     ``leads_to`` are the clusters that a listener sends traffic to.
+
+    Frames are kept once they were asked for twice: what is one proxy's own is sent once, and need not be there twice.
     """
 
-    __slots__ = ("_delta", "_sotw", "awaits", "body", "held", "leads_to", "name", "type_url", "version")
+    __slots__ = ("_delta", "_framed", "_sotw", "awaits", "body", "held", "leads_to", "name", "type_url", "version")
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class XdsResource:
         self.leads_to = leads_to
         self._delta: bytes | None = None
         self._sotw: bytes | None = None
+        self._framed = False
 
     @classmethod
     def of(
@@ -100,19 +103,30 @@ class XdsResource:
     @property
     def delta_frame(self) -> bytes:
         """The ``resources`` field of a DeltaDiscoveryResponse."""
-        if self._delta is None:
-            value = AnyMessage(type_url=self.type_url, value=self.body)
-            frame = ResourceFrame(name=self.name, version=self.version, resource=value).SerializeToString()
-            self._delta = _RESOURCES_FIELD + varint(len(frame)) + frame
-        return self._delta
+        if self._delta is not None:
+            return self._delta
+        value = AnyMessage(type_url=self.type_url, value=self.body)
+        made = _in_field(ResourceFrame(name=self.name, version=self.version, resource=value))
+        if self._framed:
+            self._delta = made
+        self._framed = True
+        return made
 
     @property
     def sotw_frame(self) -> bytes:
         """The ``resources`` field of a DiscoveryResponse."""
-        if self._sotw is None:
-            frame = AnyMessage(type_url=self.type_url, value=self.body).SerializeToString()
-            self._sotw = _RESOURCES_FIELD + varint(len(frame)) + frame
-        return self._sotw
+        if self._sotw is not None:
+            return self._sotw
+        made = _in_field(AnyMessage(type_url=self.type_url, value=self.body))
+        if self._framed:
+            self._sotw = made
+        self._framed = True
+        return made
+
+
+def _in_field(message: Message) -> bytes:
+    frame = message.SerializeToString()
+    return _RESOURCES_FIELD + varint(len(frame)) + frame
 
 
 ByName = Mapping[str, XdsResource]

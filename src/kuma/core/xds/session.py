@@ -29,8 +29,8 @@ from google.protobuf.message import DecodeError
 
 from kuma.core.errors import BadRequest
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
-from kuma.core.xds.resources import Desired, LayerDeltas, XdsResource
-from kuma.core.xds.wire import Wire, set_version
+from kuma.core.xds.resources import Desired, LayerDelta, LayerDeltas, XdsResource
+from kuma.core.xds.wire import Encoded, Wire, set_version
 from kuma.envoy_api.envoy.config.core.v3.base_pb2 import Node
 from kuma.envoy_api.envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest
 
@@ -292,13 +292,24 @@ class Session:
         """Send whatever may be sent now, in the order of types."""
         if self._desired is None:
             return
-        for url in TYPES:
-            state = self._types[url]
-            if state.asked and state.flight is None and self._may_send(state):
+        for state in self._types.values():
+            if not state.asked or state.flight is not None or self._is_done(state):
+                continue
+            if self._may_send(state):
                 yield from self._push(state, self._desired)
         clusters = self._types[CLUSTER]
         if clusters.leaving and clusters.flight is None and clusters.rejected is None and self._listeners_settled():
             yield from self._drop_clusters(clusters, self._desired)
+
+    def _is_done(self, state: _Type) -> bool:
+        """Whether the proxy is known to have all that is wanted; a quick look, which misses much."""
+        return (
+            state.delivered is self._desired
+            and state.answered
+            and state.rejected is None
+            and not state.owed
+            and not state.withheld
+        )
 
     def _may_send(self, state: _Type) -> bool:
         if state.url != LISTENER:
@@ -393,11 +404,12 @@ class Session:
         desired = self._desired
         if desired is None:
             return (), ()
-        changed: dict[str, XdsResource] = {}
-        removed: dict[str, None] = {}
-        if state.delivered is not None:
-            self._compare(state, state.delivered, desired, changed, removed)
-        elif state.wildcard:
+        deltas = [] if state.delivered is None else self._compared(state, state.delivered, desired)
+        if not state.owed and len(deltas) == 1:  # as it is, so that one tuple serves all who move through the change
+            return deltas[0].changed, deltas[0].removed
+        changed = {x.name: x for delta in deltas for x in delta.changed}
+        removed = {name: None for delta in deltas for name in delta.removed}
+        if state.delivered is None and state.wildcard:
             changed.update((x.name, x) for x in desired.of_type(state.url) if state.held.get(x.name) != x.version)
             removed.update((name, None) for name in state.held.keys() - desired.names(state.url))
         for name in state.owed:
@@ -422,18 +434,18 @@ class Session:
             # What a proxy brought along of a whole set is what it has until it accepts the first response.
             state.held = {name: version for name, version in state.held.items() if name in state.owed}
 
-    def _compare(
-        self, state: _Type, old: Desired, new: Desired, changed: dict[str, XdsResource], removed: dict[str, None]
-    ) -> None:
+    def _compared(self, state: _Type, old: Desired, new: Desired) -> list[LayerDelta]:
+        """How the layers differ, as far as the proxy wants to know; those that do not are left out."""
+        found = []
         for before, after in zip(old.layers, new.layers, strict=True):
             if before is after:
                 continue
             delta = self._deltas.between(before, after, state.url)
-            if state.wildcard:
-                changed.update((x.name, x) for x in delta.changed)
-                removed.update((name, None) for name in delta.removed)
-            else:
-                changed.update((x.name, x) for x in delta.changed if x.name in state.names and not x.held)
+            if not state.wildcard:
+                delta = _asked_for(delta, state.names)
+            if delta.changed or delta.removed:
+                found.append(delta)
+        return found
 
     def _hold_back(self, state: _Type, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> tuple[str, ...]:
         """Keep clusters that go until no listener uses them; a cluster that came back stays."""
@@ -450,12 +462,12 @@ class Session:
     ) -> Send:
         if state.url == CLUSTER:
             self._expect_endpoints(desired, changed)
-        nonce, version, message = self._encode(state, desired, changed, removed)
+        made = self._encode(state, desired, changed, removed)
         touched = (*(resource.name for resource in changed), *removed)
-        state.flight = _Flight(nonce, desired, touched, version)
-        state.last_nonce = nonce
+        state.flight = _Flight(made.nonce, desired, touched, made.version)
+        state.last_nonce = made.nonce
         self._clear_debts(state, desired)
-        return Send(state.url, message)
+        return Send(state.url, made.message)
 
     def _expect_endpoints(self, desired: Desired, changed: tuple[XdsResource, ...]) -> None:
         """
@@ -479,8 +491,7 @@ class Session:
 
     def _encode(
         self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], removed: tuple[str, ...]
-    ) -> tuple[str, str, bytes]:
-        """Nonce, version and bytes of a response."""
+    ) -> Encoded:
         raise NotImplementedError
 
 
@@ -528,9 +539,8 @@ class DeltaSession(Session):
         desired: Desired,  # noqa: ARG002 - the other dialect asks
         changed: tuple[XdsResource, ...],
         removed: tuple[str, ...],
-    ) -> tuple[str, str, bytes]:
-        nonce, message = self._wire.delta(state.url, changed, removed, state.last_nonce)
-        return nonce, set_version(changed), message
+    ) -> Encoded:
+        return self._wire.delta(state.url, changed, removed, state.last_nonce)
 
 
 class SotwSession(Session):
@@ -594,7 +604,7 @@ class SotwSession(Session):
         desired: Desired,
         changed: tuple[XdsResource, ...],
         removed: tuple[str, ...],  # noqa: ARG002 - the other dialect asks
-    ) -> tuple[str, str, bytes]:
+    ) -> Encoded:
         if state.wildcard:
             staying = {resource.name: resource for resource in desired.of_type(state.url)}
             for name, one in state.withheld.items():
@@ -606,9 +616,14 @@ class SotwSession(Session):
             resources = (*staying.values(), *leaving.values())
         else:
             resources = changed
-        version = set_version(resources)
-        nonce, message = self._wire.sotw(state.url, resources, version, state.last_nonce)
-        return nonce, version, message
+        return self._wire.sotw(state.url, resources, state.last_nonce)
+
+
+def _asked_for(delta: LayerDelta, names: set[str]) -> LayerDelta:
+    """The changed resources of these names that can be sent. Of those that are gone nothing is said, see the module."""
+    if not delta.removed and all(x.name in names and not x.held for x in delta.changed):
+        return delta
+    return LayerDelta(tuple(x for x in delta.changed if x.name in names and not x.held))
 
 
 def _blamed(error: str, touched: tuple[str, ...]) -> frozenset[str]:

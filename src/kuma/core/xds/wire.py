@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 from kuma.core.xds.names import SECRET
 from kuma.core.xds.resources import XdsResource
@@ -22,7 +22,14 @@ from kuma.envoy_api.envoy.service.discovery.v3.discovery_pb2 import DeltaDiscove
 _SHARED_MESSAGES: Final = 64
 _SHARED_BYTES: Final = 8 * 1024 * 1024
 """Room for shared messages; the endpoints of a mesh of some thousand proxies are a message of a megabyte."""
-_Message = tuple[str, bytes]
+
+
+class Encoded(NamedTuple):
+    """A response; ``version`` is that of the resources in it together."""
+
+    nonce: str
+    version: str
+    message: bytes
 
 
 def set_version(resources: Iterable[XdsResource]) -> str:
@@ -39,59 +46,61 @@ class Wire:
     def __init__(self, identifier: str) -> None:
         self._control_plane = ControlPlane(identifier=identifier)
         self._nonces = 0
-        self._shared: OrderedDict[object, _Message] = OrderedDict()
+        self._shared: OrderedDict[object, Encoded] = OrderedDict()
         self._shared_bytes = 0
 
     def delta(
         self, type_url: str, changed: tuple[XdsResource, ...], removed: tuple[str, ...], last_nonce: str = ""
-    ) -> _Message:
-        """Nonce and bytes of a DeltaDiscoveryResponse; the nonce is not ``last_nonce``, the stream's last one."""
+    ) -> Encoded:
+        """A DeltaDiscoveryResponse; the nonce is not ``last_nonce``, the stream's last one."""
 
-        def make() -> _Message:
+        def make() -> Encoded:
             return self._delta(type_url, changed, removed)
 
         return make() if type_url == SECRET else self._share((type_url, changed, removed), make, last_nonce)
 
-    def sotw(self, type_url: str, resources: tuple[XdsResource, ...], version: str, last_nonce: str = "") -> _Message:
-        """Nonce and bytes of a DiscoveryResponse; the nonce is not ``last_nonce``, the stream's last one."""
+    def sotw(self, type_url: str, resources: tuple[XdsResource, ...], last_nonce: str = "") -> Encoded:
+        """A DiscoveryResponse; the nonce is not ``last_nonce``, the stream's last one."""
 
-        def make() -> _Message:
-            return self._sotw(type_url, resources, version)
+        def make() -> Encoded:
+            return self._sotw(type_url, resources)
 
-        return make() if type_url == SECRET else self._share((type_url, resources, version), make, last_nonce)
+        return make() if type_url == SECRET else self._share((type_url, resources), make, last_nonce)
 
-    def _delta(self, type_url: str, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> _Message:
+    def _delta(self, type_url: str, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> Encoded:
         nonce = self._next_nonce()
         rest = DeltaDiscoveryResponse(
             type_url=type_url, nonce=nonce, removed_resources=removed, control_plane=self._control_plane
         )
-        return nonce, b"".join((*(resource.delta_frame for resource in changed), rest.SerializeToString()))
+        message = b"".join((*(resource.delta_frame for resource in changed), rest.SerializeToString()))
+        return Encoded(nonce, set_version(changed), message)
 
-    def _sotw(self, type_url: str, resources: tuple[XdsResource, ...], version: str) -> _Message:
-        nonce = self._next_nonce()
+    def _sotw(self, type_url: str, resources: tuple[XdsResource, ...]) -> Encoded:
+        nonce, version = self._next_nonce(), set_version(resources)
         rest = DiscoveryResponse(
             type_url=type_url, nonce=nonce, version_info=version, control_plane=self._control_plane
         )
-        return nonce, b"".join((*(resource.sotw_frame for resource in resources), rest.SerializeToString()))
+        message = b"".join((*(resource.sotw_frame for resource in resources), rest.SerializeToString()))
+        return Encoded(nonce, version, message)
 
     def _next_nonce(self) -> str:
         self._nonces += 1
         return str(self._nonces)
 
-    def _share(self, key: object, make: Callable[[], _Message], last_nonce: str) -> _Message:
+    def _share(self, key: object, make: Callable[[], Encoded], last_nonce: str) -> Encoded:
         found = self._shared.get(key)
-        if found is not None and found[0] != last_nonce:
+        if found is not None and found.nonce != last_nonce:
             self._shared.move_to_end(key)
             return found
-        message = make()
-        if len(message[1]) > _SHARED_BYTES:
-            return message
+        made = make()
+        if len(made.message) > _SHARED_BYTES:
+            return made
         if found is not None:
-            self._shared_bytes -= len(found[1])
-        self._shared[key] = message
+            self._shared_bytes -= len(found.message)
+        self._shared[key] = made
         self._shared.move_to_end(key)
-        self._shared_bytes += len(message[1])
+        self._shared_bytes += len(made.message)
         while len(self._shared) > _SHARED_MESSAGES or self._shared_bytes > _SHARED_BYTES:
-            _, (_, forgotten) = self._shared.popitem(last=False)
-            self._shared_bytes -= len(forgotten)
-        return message
+            _, forgotten = self._shared.popitem(last=False)
+            self._shared_bytes -= len(forgotten.message)
+        return made

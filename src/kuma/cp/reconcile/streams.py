@@ -45,7 +45,7 @@ from kuma.cp.reconcile.identities import Certificate, Identities
 from kuma.cp.reconcile.insights import Observation
 from kuma.cp.reconcile.meshes import Issuing, Meshes, MeshState
 
-_TURN_SECONDS: Final = 0.005
+_TURN_SECONDS: Final = 0.002
 """How long streams are brought up to date before other tasks get their turn."""
 _CHURN_SECONDS: Final = 0.05
 """A change that follows so soon on a round over the streams is one of many."""
@@ -53,8 +53,9 @@ _PAUSES: Final = (3, 6, 12, 24)
 """While changes keep coming: how many times the work of the last round the pause before the next is; it grows."""
 _LONGEST_PAUSE: Final = 0.3
 _CROWD: Final = 20
-_LONGEST_PAUSE_IN_CROWD: Final = 1.0
-"""The longest pause while more proxies than a crowd are about to start: each will change endpoints in a moment."""
+"""More proxies than these are starting: each will change endpoints in a moment."""
+_LONGEST_PAUSE_IN_CROWD: Final = 2.0
+"""The longest pause for as long as a crowd starts."""
 _RETRY_SECONDS: Final = 5.0
 _SERVING: Final = (names.LISTENER, names.CLUSTER)
 """The types without which a proxy takes no traffic."""
@@ -239,7 +240,10 @@ class Streams:
         def announce(key: Key, coming: bool) -> None:  # noqa: FBT001 - a callback
             if session.fresh:
                 self._starts(key, coming)
-                self._meshes.note(key.mesh, joining={key.name: coming})
+                # One that its mesh does not know yet is taken for joining when its Dataplane arrives.
+                state = self._meshes.state(key.mesh)
+                if state is not None and key.name in state.snapshot.proxies:
+                    self._meshes.note(key.mesh, joining={key.name: coming})
 
         return announce
 
@@ -307,16 +311,18 @@ class Streams:
 
     async def _follow_meshes(self) -> None:
         ended = work = 0.0
-        crowded = 0
+        repeated = 0
         while True:
             await self._changed.wait()
-            if perf_counter() - ended < _CHURN_SECONDS:
-                # When a thousand proxies join, each changes endpoints for all others: let changes gather, or telling
-                # them takes all the time there is.
-                await asyncio.sleep(min(self._longest_pause(), _PAUSES[crowded] * work))
-                crowded = min(crowded + 1, len(_PAUSES) - 1)
+            # When a thousand proxies join, each changes endpoints for all others: let changes gather, or telling them
+            # takes all the time there is. One change by itself goes at once.
+            since = perf_counter() - ended
+            pause = min(_PAUSES[repeated] * work, _LONGEST_PAUSE_IN_CROWD)
+            if since < (pause if self._crowd_starts() else _CHURN_SECONDS):
+                await self._gather(pause - since)
+                repeated = min(repeated + 1, len(_PAUSES) - 1)
             else:
-                crowded = 0
+                repeated = 0
             self._note_listening()
             self._changed.clear()
             dirty, self._dirty = self._dirty, {}
@@ -325,10 +331,16 @@ class Streams:
                 work += await self._bring_up_to_date(mesh)
             ended = perf_counter()
 
-    def _longest_pause(self) -> float:
-        states = map(self._meshes.state, self._dirty)
-        joining = sum(len(state.snapshot.joining) for state in states if state is not None)
-        return _LONGEST_PAUSE_IN_CROWD if joining > _CROWD else _LONGEST_PAUSE
+    def _crowd_starts(self) -> bool:
+        return sum(len(self._starting.get(mesh, ())) for mesh in self._dirty) > _CROWD
+
+    async def _gather(self, seconds: float) -> None:
+        """Let changes gather for so long; one pause is enough unless a crowd starts."""
+        while seconds > 0:
+            await asyncio.sleep(min(seconds, _LONGEST_PAUSE))
+            seconds -= _LONGEST_PAUSE
+            if not self._crowd_starts():
+                return
 
     async def _bring_up_to_date(self, mesh: str) -> float:
         """The seconds of work it was, without the turns of others."""

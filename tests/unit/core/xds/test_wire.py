@@ -15,7 +15,7 @@ RESOURCES = st.lists(
 @given(RESOURCES, st.lists(st.text(max_size=5)).map(tuple))
 def test_a_delta_response_reads_as_written(changed, removed):
     """The joined frames are the message that protobuf would have written."""
-    nonce, message = Wire("cp").delta(CLUSTER, changed, removed)
+    nonce, _, message = Wire("cp").delta(CLUSTER, changed, removed)
 
     response = DeltaDiscoveryResponse.FromString(message)
     assert (response.type_url, response.nonce, tuple(response.removed_resources)) == (CLUSTER, nonce, removed)
@@ -27,21 +27,21 @@ def test_a_delta_response_reads_as_written(changed, removed):
 @given(RESOURCES)
 def test_a_whole_response_reads_as_written(resources):
     """The same for the state of the world."""
-    nonce, message = Wire("cp").sotw(CLUSTER, resources, "v")
+    nonce, version, message = Wire("cp").sotw(CLUSTER, resources)
 
     response = DiscoveryResponse.FromString(message)
-    assert (response.nonce, response.version_info, response.control_plane.identifier) == (nonce, "v", "cp")
+    assert (response.nonce, response.version_info, response.control_plane.identifier) == (nonce, version, "cp")
+    assert version == set_version(resources)
     assert [(x.type_url, x.value) for x in response.resources] == [(CLUSTER, x.body) for x in resources]
 
 
 def test_the_same_change_is_encoded_once():
     """The very same bytes, until the stream was sent them last."""
     wire = Wire("cp")
-    nonce, message = wire.delta(CLUSTER, (A, B), ())
+    first = wire.delta(CLUSTER, (A, B), ())
 
-    assert wire.delta(CLUSTER, (A, B), ())[1] is message
-    again, _ = wire.delta(CLUSTER, (A, B), (), last_nonce=nonce)
-    assert again != nonce
+    assert wire.delta(CLUSTER, (A, B), ()) is first
+    assert wire.delta(CLUSTER, (A, B), (), last_nonce=first.nonce).nonce != first.nonce
 
 
 def test_secrets_are_never_shared():
@@ -49,10 +49,10 @@ def test_secrets_are_never_shared():
     wire = Wire("cp")
     one, other = (XdsResource(SECRET, "identity", key, "v1") for key in (b"one", b"other"))
 
-    assert b"other" in wire.delta(SECRET, (other,), ())[1]
-    assert b"one" in wire.delta(SECRET, (one,), ())[1]
-    assert b"other" in wire.sotw(SECRET, (other,), "v")[1]
-    assert b"one" in wire.sotw(SECRET, (one,), "v")[1]
+    assert b"other" in wire.delta(SECRET, (other,), ()).message
+    assert b"one" in wire.delta(SECRET, (one,), ()).message
+    assert b"other" in wire.sotw(SECRET, (other,)).message
+    assert b"one" in wire.sotw(SECRET, (one,)).message
 
 
 def test_the_version_of_a_set_is_that_of_its_members():

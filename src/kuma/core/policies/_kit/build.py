@@ -77,6 +77,11 @@ def has_outbound_rules(selected: Sequence[Resource[Any]]) -> bool:
     )
 
 
+def speaking_of_inbounds(selected: Sequence[Resource[Any]]) -> tuple[Resource[Any], ...]:
+    """The policies that have something to say about traffic that arrives."""
+    return tuple(resource for resource in selected if resource.spec.rules or resource.spec.from_)
+
+
 def inbound_rules(policy: Policy, selected: Sequence[Resource[Any]]) -> InboundRules[Any]:
     """All that the policies say about one inbound."""
     traits = BY_NAME[policy.kind].policy

@@ -26,9 +26,9 @@ from kuma.cp.server.dp.refusals import Refusals
 
 SOTW_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources"
 DELTA_PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-_ADMITTED_AT_ONCE: Final = 8
+_ADMITTED_AT_ONCE: Final = 16
 """Proxies let in at a time: when all come at once, the loop must still turn quickly for others."""
-_HEARD_PER_TURN: Final = 8
+_HEARD_PER_TURN: Final = 2
 """Requests taken in each turn of the loop, for the same reason."""
 _FIRST_REQUEST_SECONDS: Final = 30
 
