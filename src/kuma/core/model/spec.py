@@ -70,7 +70,7 @@ class LegacySpec(Spec):
     @classmethod
     def _null_is_unset(cls, data: object) -> object:
         """Protobuf's JSON mapping: ``null`` means the default, for every field."""
-        if isinstance(data, Mapping):
+        if isinstance(data, Mapping) and None in data.values():
             return {name: value for name, value in data.items() if value is not None}
         return data
 

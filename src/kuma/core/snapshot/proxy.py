@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -69,28 +69,28 @@ def _interned(outbounds: tuple[Outbound, ...]) -> tuple[Outbound, ...]:
     return outbounds
 
 
-def _asked_for(outbound: WrittenOutbound) -> Mapping[str, str]:
-    """The tags an outbound asks for; empty for one that names no service by tags."""
-    tags = {SERVICE_TAG: outbound.service} | dict(outbound.tags)
-    return tags if tags[SERVICE_TAG] else {}
+@lru_cache(maxsize=8192)
+def _outbound(address: str, port: int, service: str, written: Tags) -> Outbound | None:
+    """What an outbound asks for; None for one that names no service by tags. Most proxies have what others have."""
+    tags = {SERVICE_TAG: service} | dict(written)
+    if not tags[SERVICE_TAG]:
+        return None
+    return Outbound(one_spelling(address or DEFAULT_OUTBOUND_ADDRESS), port, tuple(sorted(tags.items())))
 
 
-def _outbound_endpoint(outbound: WrittenOutbound) -> facts.Endpoint:
-    return facts.Endpoint(one_spelling(outbound.address or DEFAULT_OUTBOUND_ADDRESS), outbound.port)
+def _outbounds(written: Iterable[WrittenOutbound], own: Container[tuple[str, int]]) -> Iterator[Outbound]:
+    for one in written:
+        made = _outbound(one.address, one.port, one.service, tuple(one.tags.items()))
+        # A proxy cannot listen twice: its own inbound wins.
+        if made is not None and (made.address, made.port) not in own:
+            yield made
 
 
 def proxy_of(resource: Resource[Dataplane]) -> Proxy:
     """Derive what the mesh needs to know of a Dataplane."""
     spec = resource.spec
     net = facts.networking(spec)
-    own = {facts.inbound_endpoint(spec, inbound) for inbound in net.inbound}
-    outbounds = tuple(
-        Outbound(where.address, where.port, tuple(sorted(tags.items())))
-        for outbound in net.outbound
-        if (tags := _asked_for(outbound))
-        # A proxy cannot listen twice: its own inbound wins.
-        and (where := _outbound_endpoint(outbound)) not in own
-    )
+    own = {(where.address, where.port) for where in (facts.inbound_endpoint(spec, inbound) for inbound in net.inbound)}
     offers = tuple(
         Offer(
             inbound.tags,
@@ -112,6 +112,6 @@ def proxy_of(resource: Resource[Dataplane]) -> Proxy:
             gateway="" if gateway is None else gateway.type.value,
             gateway_tags={} if gateway is None else gateway.tags,
         ),
-        _interned(outbounds),
+        _interned(tuple(_outbounds(net.outbound, own))),
         offers,
     )

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from sys import intern
 from typing import ClassVar, Final
 
 from google.protobuf.message import DecodeError
@@ -281,7 +282,7 @@ class Session:
     def _subscribe(self, state: _Type, names: set[str], held: Mapping[str, str]) -> Iterator[Command]:
         if len(state.names | names) > MAX_NAMES:
             raise BadRequest(f"over {MAX_NAMES} resource names of one type on a stream")
-        state.names |= names
+        state.names |= set(map(intern, names))  # each of a thousand proxies says the same names
         state.owed |= names
         if names:
             yield Subscribed(state.url, frozenset(names), held)

@@ -46,7 +46,8 @@ class Wire:
     def __init__(self, identifier: str) -> None:
         self._control_plane = ControlPlane(identifier=identifier)
         self._nonces = 0
-        self._shared: OrderedDict[object, Encoded] = OrderedDict()
+        self._shared: OrderedDict[object, Encoded | None] = OrderedDict()
+        """None: asked for once."""
         self._shared_bytes = 0
 
     def delta(
@@ -88,19 +89,21 @@ class Wire:
         return str(self._nonces)
 
     def _share(self, key: object, make: Callable[[], Encoded], last_nonce: str) -> Encoded:
-        found = self._shared.get(key)
+        asked_before = key in self._shared
+        found = self._shared.pop(key, None)
         if found is not None and found.nonce != last_nonce:
-            self._shared.move_to_end(key)
+            self._shared[key] = found
             return found
         made = make()
-        if len(made.message) > _SHARED_BYTES:
-            return made
-        if found is not None:
-            self._shared_bytes -= len(found.message)
-        self._shared[key] = made
-        self._shared.move_to_end(key)
-        self._shared_bytes += len(made.message)
+        self._shared_bytes -= _size(found)
+        # What one proxy alone is sent is not asked for again, and need not be kept.
+        self._shared[key] = made if asked_before and _size(made) <= _SHARED_BYTES else None
+        self._shared_bytes += _size(self._shared[key])
         while len(self._shared) > _SHARED_MESSAGES or self._shared_bytes > _SHARED_BYTES:
             _, forgotten = self._shared.popitem(last=False)
-            self._shared_bytes -= len(forgotten.message)
+            self._shared_bytes -= _size(forgotten)
         return made
+
+
+def _size(encoded: Encoded | None) -> int:
+    return 0 if encoded is None else len(encoded.message)

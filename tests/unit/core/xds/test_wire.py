@@ -35,13 +35,14 @@ def test_a_whole_response_reads_as_written(resources):
     assert [(x.type_url, x.value) for x in response.resources] == [(CLUSTER, x.body) for x in resources]
 
 
-def test_the_same_change_is_encoded_once():
-    """The very same bytes, until the stream was sent them last."""
+def test_what_is_asked_for_again_is_encoded_once():
+    """The very same bytes from the second time on, until the stream was sent them last."""
     wire = Wire("cp")
-    first = wire.delta(CLUSTER, (A, B), ())
+    wire.delta(CLUSTER, (A, B), ())
+    kept = wire.delta(CLUSTER, (A, B), ())
 
-    assert wire.delta(CLUSTER, (A, B), ()) is first
-    assert wire.delta(CLUSTER, (A, B), (), last_nonce=first.nonce).nonce != first.nonce
+    assert wire.delta(CLUSTER, (A, B), ()) is kept
+    assert wire.delta(CLUSTER, (A, B), (), last_nonce=kept.nonce).nonce != kept.nonce
 
 
 def test_secrets_are_never_shared():
