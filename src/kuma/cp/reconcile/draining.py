@@ -16,7 +16,8 @@ from kuma.core.snapshot.mesh import MeshSnapshot
 from kuma.core.xds.names import ENDPOINT
 from kuma.cp.reconcile.meshes import Meshes
 from kuma.cp.reconcile.registration import ENVOY_RETRY_SECONDS
-from kuma.cp.reconcile.streams import Stream, Streams
+from kuma.cp.reconcile.stream import Stream
+from kuma.cp.reconcile.streams import Streams
 
 _PATIENCE_SECONDS: Final = 5.0
 

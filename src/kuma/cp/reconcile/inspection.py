@@ -20,7 +20,8 @@ from kuma.core.snapshot.proxy import Proxy
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, ROUTE
 from kuma.core.xds.resources import XdsResource
 from kuma.cp.reconcile.meshes import Meshes, MeshState
-from kuma.cp.reconcile.streams import Stream, Streams
+from kuma.cp.reconcile.stream import Stream
+from kuma.cp.reconcile.streams import Streams
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from kuma.envoy_api.envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from kuma.envoy_api.envoy.config.listener.v3.listener_pb2 import Listener

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from kuma.core.xds.names import CLUSTER
 from kuma.cp.reconcile.meshes import Meshes
-from kuma.cp.reconcile.streams import Stream, Streams
+from kuma.cp.reconcile.stream import Stream
+from kuma.cp.reconcile.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,11 @@ from kuma.core.errors import MeshError
 from kuma.core.model.resource import Key
 from kuma.core.policies._kit.contract import CannotApply
 from kuma.core.resources.dataplane import facts
-from kuma.core.snapshot.mesh import MeshSettings, MeshSnapshot
-from kuma.core.snapshot.plan import Plan, Planner, Traits
+from kuma.core.snapshot.mesh import MeshSnapshot
+from kuma.core.snapshot.plan import Planner
 from kuma.core.snapshot.proxy import Proxy
 from kuma.core.xds import names
-from kuma.core.xds.resources import EMPTY, Desired, Layer, LayerDeltas, XdsResource
+from kuma.core.xds.resources import Desired, Layer, LayerDeltas, XdsResource
 from kuma.core.xds.session import (
     Acked,
     Command,
@@ -42,8 +42,9 @@ from kuma.core.xds.session import (
 )
 from kuma.core.xds.wire import Wire
 from kuma.cp.reconcile.identities import Certificate, Identities
-from kuma.cp.reconcile.insights import Observation
-from kuma.cp.reconcile.meshes import Issuing, Meshes, MeshState
+from kuma.cp.reconcile.meshes import Meshes, MeshState
+from kuma.cp.reconcile.stream import Stream
+from kuma.cp.reconcile.trust import Trust
 
 _TURN_SECONDS: Final = 0.002
 """How long streams are brought up to date before other tasks get their turn."""
@@ -59,65 +60,9 @@ _LONGEST_PAUSE_IN_CROWD: Final = 2.0
 _RETRY_SECONDS: Final = 5.0
 _SERVING: Final = (names.LISTENER, names.CLUSTER)
 """The types without which a proxy takes no traffic."""
-_TRUST_SECONDS: Final = 30.0
-"""Longest wait for proxies to accept a mesh's new roots before certificates of a new backend are issued."""
 Clock = Callable[[], datetime]
 
 log = structlog.get_logger("xds")
-
-
-@dataclass(slots=True, eq=False)
-class Stream:
-    """One ADS stream after its proxy was admitted."""
-
-    key: Key
-    session: Session
-    traits: Traits
-    observation: Observation
-    peer: str
-    admitted: int
-    """Store revision that the proxy's Dataplane is in."""
-    outbox: list[bytes] = field(default_factory=list)
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    plan: Plan | None = None
-    secrets: Layer = EMPTY
-    held: dict[str, str] = field(default_factory=dict)
-    """Versions of secrets that the proxy says it has; a name is here once it was asked for."""
-    certificates: dict[str, Certificate] = field(default_factory=dict)
-    certified: tuple[Proxy, Issuing | None] | None = None
-    """What its certificates were found right for; None: they have to be looked at."""
-    joining: bool = False
-    """Its Envoy has just started and does not listen yet."""
-    rejections: dict[str, str] = field(default_factory=dict)
-    """Envoy's word on the last response of a type, where it refused it."""
-    problem: str = ""
-    """Why the proxy keeps what it had, empty when all is well."""
-    blamed: tuple[Key, ...] = ()
-    """The policies that ask for what cannot be done, where that is the problem."""
-    problem_in: MeshSnapshot | None = None
-    """The last snapshot in which it was so."""
-    sent_at: dict[str, float] = field(default_factory=dict)
-    """Per type, when the change in its last response became known."""
-    judged: tuple[Certificate | None, MeshSettings] | None = None
-    """For which certificate and settings the proxy was found to serve."""
-    ended: bool = False
-
-    def end(self) -> None:
-        """Close the stream from this side."""
-        self.ended = True
-        self.wake.set()
-
-
-@dataclass(slots=True, eq=False)
-class _Spreading:
-    """New roots of a mesh on their way to its proxies."""
-
-    trust: Layer
-    missing: dict[Stream, None]
-    """Proxies that have not accepted them yet."""
-    until: float
-    before: Issuing | None
-    """How certificates were made when they began to spread."""
 
 
 @dataclass(slots=True)
@@ -170,11 +115,8 @@ class Streams:
         """Per mesh the proxies whose Envoy has just started: from their announcement until they listen, or end."""
         self._listening: dict[str, dict[str, bool]] = {}
         """Per mesh the proxies that began to listen, and whether with their certificate; noted with the next round."""
-        self._trusted: dict[str, Layer] = {}
+        self._trust = Trust(meshes, self.of_mesh, self._wake)
         self._watchers: dict[asyncio.Event, None] = {}
-        self._spreading: dict[str, _Spreading] = {}
-        self._issuing: dict[str, Issuing | None] = {}
-        """Per mesh how certificates were made when its proxies last agreed on whom to trust."""
         meshes.starting = lambda mesh: self._starting.get(mesh, ())
         meshes.listen(self._mesh_changed)
 
@@ -282,7 +224,7 @@ class Streams:
             del self._by_key[stream.key]
             self._starts(stream.key, False)
         self._by_mesh[stream.key.mesh].pop(stream, None)
-        self._trusts(stream)
+        self._trust.answered(stream)
         self._tell_watchers()
         stream.observation.closed(self._clock())
 
@@ -302,7 +244,7 @@ class Streams:
             group.create_task(self._renew(), name="xds: renew certificates")
 
     def _mesh_changed(self, mesh: str, state: MeshState | None) -> None:
-        self._spread_trust(mesh, state)
+        self._trust.mesh_changed(mesh, state)
         self._wake(mesh)
 
     def _wake(self, mesh: str) -> None:
@@ -428,7 +370,7 @@ class Streams:
         wanted: dict[str, Certificate] = {}
         identity = names.identity_secret(stream.key.mesh)
         if identity in stream.held and state.issuing is not None:
-            issuing = self._issuing_now(stream.key.mesh, state.issuing)
+            issuing = self._trust.issuing_now(stream.key.mesh, state.issuing)
             wanted[identity] = await self._identities.identity(
                 proxy, issuing, stream.certificates.get(identity), stream.held[identity], now
             )
@@ -441,8 +383,7 @@ class Streams:
                 stream.held[names.ADMIN_SECRET],
                 now,
             )
-        # While new roots spread, a certificate may be the present one only for now.
-        stream.certified = None if stream.key.mesh in self._spreading else basis
+        stream.certified = None if self._trust.spreads(stream.key.mesh) else basis
         if wanted == stream.certificates:
             return
         for name, certificate in wanted.items():
@@ -452,65 +393,6 @@ class Streams:
                 self._due.set()
         stream.certificates = wanted
         stream.secrets = Layer.of(certificate.secret for certificate in wanted.values())
-
-    def _spread_trust(self, mesh: str, state: MeshState | None) -> None:
-        """When a mesh has new roots, note which proxies have to learn of them."""
-        if state is None:
-            for table in (self._trusted, self._spreading, self._issuing):
-                table.pop(mesh, None)
-            return
-        known, trust = self._trusted.get(mesh), state.snapshot.trust
-        self._trusted[mesh] = trust
-        missing: dict[Stream, None] = {}
-        if known is not None and known is not trust:
-            secret = names.mesh_ca_secret(mesh)
-            missing = dict.fromkeys(stream for stream in self.of_mesh(mesh) if secret in stream.held)
-        if missing:
-            loop = asyncio.get_running_loop()
-            under_way = self._spreading.get(mesh)
-            before = self._issuing.get(mesh) if under_way is None else under_way.before
-            self._spreading[mesh] = _Spreading(trust, missing, loop.time() + _TRUST_SECONDS, before)
-            loop.call_later(_TRUST_SECONDS, self._wake, mesh)
-        elif mesh not in self._spreading:
-            self._issuing[mesh] = state.issuing
-
-    def _trusts(self, stream: Stream) -> None:
-        """See whether a proxy accepted the new roots of its mesh, or is gone; the last one lets certificates move."""
-        spreading = self._spreading.get(stream.key.mesh)
-        if spreading is None:
-            return
-        roots = spreading.trust.by_name(names.SECRET).get(names.mesh_ca_secret(stream.key.mesh))
-        if stream.ended or roots is None or stream.session.has(roots):
-            spreading.missing.pop(stream, None)
-        if not spreading.missing:
-            self._has_spread(stream.key.mesh)
-            self._wake(stream.key.mesh)
-
-    def _has_spread(self, mesh: str) -> None:
-        del self._spreading[mesh]
-        state = self._meshes.state(mesh)
-        self._issuing[mesh] = None if state is None else state.issuing
-
-    def _issuing_now(self, mesh: str, issuing: Issuing) -> Issuing:
-        """
-        How certificates are made at this moment: while new roots spread, by the backend that did it before.
-
-        A peer that does not trust the new backend yet would refuse its certificates, also those of a proxy that has
-        just come. One proxy that never answers must not hold up all others: after ``_TRUST_SECONDS`` certificates move
-        all the same.
-        """
-        spreading = self._spreading.get(mesh)
-        before = None if spreading is None else spreading.before
-        if spreading is None or before is None or before.backend.name not in issuing.backends:
-            return issuing
-        if before.backend.name == issuing.backend.name:
-            return issuing
-        if asyncio.get_running_loop().time() < spreading.until:
-            return before
-        waiting = ", ".join(sorted(stream.key.name for stream in spreading.missing))
-        log.warning("certificates move before every proxy trusts the new CA", mesh=mesh, proxies=waiting)
-        self._has_spread(mesh)
-        return issuing
 
     async def _renew(self) -> None:
         while True:
@@ -548,8 +430,8 @@ class Streams:
                 case Acked(type_url):
                     stream.rejections.pop(type_url, None)
                     stream.observation.acknowledged(type_url, self._clock())
-                    if type_url == names.SECRET and stream.key.mesh in self._spreading:
-                        self._trusts(stream)
+                    if type_url == names.SECRET:
+                        self._trust.answered(stream)
                     self.counts.acknowledged[type_url] += 1
                     self._delivered(max(0.0, asyncio.get_running_loop().time() - stream.sent_at[type_url]))
                 case Nacked(type_url, version, message):

@@ -18,7 +18,8 @@ from kuma.core.xds.session import Command, Opened, Session
 from kuma.cp.reconcile.credentials import Credentials
 from kuma.cp.reconcile.insights import Insights
 from kuma.cp.reconcile.registration import Admitted, Refused, Registration
-from kuma.cp.reconcile.streams import Stream, Streams
+from kuma.cp.reconcile.stream import Stream
+from kuma.cp.reconcile.streams import Streams
 from kuma.cp.reconcile.turns import Turns
 from kuma.cp.server.dp import grpc
 from kuma.cp.server.dp.proxies import admin_view
