@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from kuma.core.xds.names import SECRET
@@ -19,6 +20,8 @@ from kuma.core.xds.resources import XdsResource
 from kuma.envoy_api.envoy.config.core.v3.base_pb2 import ControlPlane
 from kuma.envoy_api.envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryResponse, DiscoveryResponse
 
+_IDENTITY: Final = attrgetter("name", "version")
+"""What tells a resource of a type from all others."""
 _SHARED_MESSAGES: Final = 64
 _SHARED_BYTES: Final = 8 * 1024 * 1024
 """Room for shared messages; the endpoints of a mesh of some thousand proxies are a message of a megabyte."""
@@ -58,7 +61,9 @@ class Wire:
         def make() -> Encoded:
             return self._delta(type_url, changed, removed)
 
-        return make() if type_url == SECRET else self._share((type_url, changed, removed), make, last_nonce)
+        if type_url == SECRET:
+            return make()
+        return self._share((type_url, tuple(map(_IDENTITY, changed)), removed), make, last_nonce)
 
     def sotw(self, type_url: str, resources: tuple[XdsResource, ...], last_nonce: str = "") -> Encoded:
         """A DiscoveryResponse; the nonce is not ``last_nonce``, the stream's last one."""
@@ -66,7 +71,9 @@ class Wire:
         def make() -> Encoded:
             return self._sotw(type_url, resources)
 
-        return make() if type_url == SECRET else self._share((type_url, resources), make, last_nonce)
+        if type_url == SECRET:
+            return make()
+        return self._share((type_url, tuple(map(_IDENTITY, resources))), make, last_nonce)
 
     def _delta(self, type_url: str, changed: tuple[XdsResource, ...], removed: tuple[str, ...]) -> Encoded:
         nonce = self._next_nonce()
