@@ -295,6 +295,8 @@ class Proxy:
     """Every resource it ever accepted, by type, in order."""
     mute: frozenset[str] = frozenset()
     """Types that are read and not answered."""
+    waits: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Types that are answered, and all that comes after them read, once their event is set."""
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Proxy]:
@@ -356,6 +358,8 @@ class Proxy:
             self._nonces[url] = response.nonce
             if url in self.mute:
                 continue
+            if url in self.waits:
+                await self.waits[url].wait()
             error = self.refuses.get(url, "")
             if not error:
                 self._apply(response)

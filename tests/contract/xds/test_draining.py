@@ -1,5 +1,6 @@
 """A proxy that is about to end says so, and nobody sends it new work."""
 
+import asyncio
 import ssl
 from datetime import timedelta
 
@@ -7,7 +8,7 @@ import httpx2
 import pytest
 
 from kuma.core.model.resource import Key
-from kuma.core.xds.names import CLUSTER, ENDPOINT
+from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER
 from kuma.core.xds.node import RUN
 from kuma.envoy_api.envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from tests.contract.xds.stack import Proxy, dataplane, eventually, node, running
@@ -42,6 +43,23 @@ async def test_a_draining_proxy_is_out_of_service_when_the_answer_comes(stack, p
             assert answer.status_code == 204, answer.text
             assert endpoints(web, "backend") == 0
             await stack.apply(**dataplane("backend-1", "backend", port=9090, version="2"))
+            await stack.apply(**dataplane("backend-2", "backend", port=9091))
+            await eventually(lambda: endpoints(web, "backend") == 1)
+            assert "backend-1" in stack.meshes.state("default").snapshot.joining
+
+
+async def test_a_proxy_that_drains_before_it_listens_stays_out_of_service(stack, proxy):
+    """That it listens after all means nothing any more."""
+    async with (await proxy("web-1", "web", "backend")).connected() as web:
+        backend = await proxy("backend-1", "backend", port=9090)
+        listens = backend.waits[LISTENER] = asyncio.Event()
+        async with backend.connected():
+            stream = await eventually(lambda: stack.streams.get(Key("Dataplane", "default", "backend-1")))
+            assert (await drain(stack, backend.token)).status_code == 204
+
+            listens.set()
+
+            await eventually(lambda: stream.session.heard(LISTENER) and stream.session.heard(CLUSTER))
             await stack.apply(**dataplane("backend-2", "backend", port=9091))
             await eventually(lambda: endpoints(web, "backend") == 1)
             assert "backend-1" in stack.meshes.state("default").snapshot.joining

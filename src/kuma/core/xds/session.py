@@ -310,6 +310,7 @@ class Session:
             and state.rejected is None
             and not state.owed
             and not state.withheld
+            and not state.held
         )
 
     def _may_send(self, state: _Type) -> bool:

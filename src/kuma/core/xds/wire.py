@@ -2,9 +2,9 @@
 
 A response carries nothing about the proxy it goes to, and a nonce is only ever compared with the one response a
 stream has in flight for a type; so one message, nonce included, serves every proxy that moves through the same
-change. Two things are never shared: secrets, because each proxy has its own key, and a message whose nonce the stream
-was sent last, because a late word on the former would pass for an answer to the latter. One ``Wire`` belongs to one
-control plane process.
+change, from the second on. Two things are never shared: secrets, because each proxy has its own key, and a message
+whose nonce the stream was sent last, because a late word on the former would pass for an answer to the latter. One
+``Wire`` belongs to one control plane process.
 """
 
 from __future__ import annotations

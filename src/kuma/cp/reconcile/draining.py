@@ -50,6 +50,7 @@ class Draining:
         if state is not None and not _out_of_service(state.snapshot, key):
             log.info("proxy drains", mesh=key.mesh, dataplane=key.name)
             self._meshes.note(key.mesh, joining={key.name: True})
+        self._streams.drains(key)
         try:
             async with asyncio.timeout(self._patience):
                 await self._all_know(key)

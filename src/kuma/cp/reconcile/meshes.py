@@ -38,7 +38,7 @@ from kuma.cp.store.port import Change, Record, Store
 CHURN_PAUSE: Final = 0.02
 """Seconds between publications while changes keep coming."""
 
-_READ_PER_TURN: Final = 2
+_READ_PER_TURN: Final = 8
 """Records read before other tasks get their turn."""
 
 NOTHING: Final[Mapping[str, bool]] = MappingProxyType({})

@@ -38,6 +38,8 @@ class Stream:
     """What its certificates were found right for; None: they have to be looked at."""
     joining: bool = False
     """Its Envoy has just started and does not listen yet."""
+    drains: bool = False
+    """It is about to end: that it listens no longer means that it is sent traffic."""
     rejections: dict[str, str] = field(default_factory=dict)
     """Envoy's word on the last response of a type, where it refused it."""
     problem: str = ""

@@ -54,9 +54,8 @@ _PAUSES: Final = (3, 6, 12, 24)
 """While changes keep coming: how many times the work of the last round the pause before the next is; it grows."""
 _LONGEST_PAUSE: Final = 0.3
 _CROWD: Final = 20
-"""More proxies than these are starting: each will change endpoints in a moment."""
+"""While more proxies than these are starting, and start indeed, each changes endpoints in a moment."""
 _LONGEST_PAUSE_IN_CROWD: Final = 2.0
-"""The longest pause for as long as a crowd starts."""
 _RETRY_SECONDS: Final = 5.0
 _SERVING: Final = (names.LISTENER, names.CLUSTER)
 """The types without which a proxy takes no traffic."""
@@ -113,6 +112,8 @@ class Streams:
         self._due = asyncio.Event()
         self._starting: dict[str, set[str]] = defaultdict(set)
         """Per mesh the proxies whose Envoy has just started: from their announcement until they listen, or end."""
+        self._moved = False
+        """Whether that changed since somebody looked."""
         self._listening: dict[str, dict[str, bool]] = {}
         """Per mesh the proxies that began to listen, and whether with their certificate; noted with the next round."""
         self._trust = Trust(meshes, self.of_mesh, self._wake)
@@ -189,7 +190,15 @@ class Streams:
 
         return announce
 
+    def drains(self, key: Key) -> None:
+        """A proxy that drains is not sent traffic because it listens, or is about to."""
+        self._listening.get(key.mesh, {}).pop(key.name, None)
+        stream = self._by_key.get(key)
+        if stream is not None:
+            stream.drains = True
+
     def _starts(self, key: Key, starting: bool) -> None:  # noqa: FBT001 - what is noted
+        self._moved = True
         if starting:
             self._starting[key.mesh].add(key.name)
         else:
@@ -259,8 +268,8 @@ class Streams:
             # When a thousand proxies join, each changes endpoints for all others: let changes gather, or telling them
             # takes all the time there is. One change by itself goes at once.
             since = perf_counter() - ended
-            pause = min(_PAUSES[repeated] * work, _LONGEST_PAUSE_IN_CROWD)
-            if since < (pause if self._crowd_starts() else _CHURN_SECONDS):
+            pause = _PAUSES[repeated] * work
+            if since < (min(pause, _LONGEST_PAUSE_IN_CROWD) if self._crowd_starts() else _CHURN_SECONDS):
                 await self._gather(pause - since)
                 repeated = min(repeated + 1, len(_PAUSES) - 1)
             else:
@@ -274,13 +283,16 @@ class Streams:
             ended = perf_counter()
 
     def _crowd_starts(self) -> bool:
-        return sum(len(self._starting.get(mesh, ())) for mesh in self._dirty) > _CROWD
+        """Whether a crowd is starting, and any of them has come or listens since the last call: some never will."""
+        moved, self._moved = self._moved, False
+        return moved and sum(len(self._starting.get(mesh, ())) for mesh in self._dirty) > _CROWD
 
     async def _gather(self, seconds: float) -> None:
-        """Let changes gather for so long; one pause is enough unless a crowd starts."""
-        while seconds > 0:
-            await asyncio.sleep(min(seconds, _LONGEST_PAUSE))
-            seconds -= _LONGEST_PAUSE
+        """Let changes gather for so long, but not for longer than what is allowed."""
+        left = min(seconds, _LONGEST_PAUSE_IN_CROWD)
+        while left > 0:
+            await asyncio.sleep(min(left, _LONGEST_PAUSE))
+            left -= _LONGEST_PAUSE
             if not self._crowd_starts():
                 return
 
@@ -493,7 +505,7 @@ class Streams:
             else:
                 stream.observation.secured(certificate, state.issuing.backends, self._clock())
                 issued = True
-        if stream.joining:
+        if stream.joining and not stream.drains:
             stream.joining = False
             self._starts(stream.key, False)
             self._listening.setdefault(stream.key.mesh, {})[stream.key.name] = issued

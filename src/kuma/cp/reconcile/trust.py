@@ -1,7 +1,7 @@
 """New roots of a mesh on their way to its proxies.
 
 Where the CA of a mesh changes, proxies learn of the new roots first, and only then get certificates of the new CA: a
-peer that does not trust it yet would refuse them.
+peer that does not trust it yet would refuse them. Until then a proxy that has just come gets one of the former CA, too.
 """
 
 from __future__ import annotations
