@@ -112,8 +112,8 @@ class Streams:
         self._due = asyncio.Event()
         self._starting: dict[str, set[str]] = defaultdict(set)
         """Per mesh the proxies whose Envoy has just started: from their announcement until they listen, or end."""
-        self._moved = False
-        """Whether that changed since somebody looked."""
+        self._moved = 0.0
+        """When that changed last."""
         self._listening: dict[str, dict[str, bool]] = {}
         """Per mesh the proxies that began to listen, and whether with their certificate; noted with the next round."""
         self._trust = Trust(meshes, self.of_mesh, self._wake)
@@ -198,7 +198,7 @@ class Streams:
             stream.drains = True
 
     def _starts(self, key: Key, starting: bool) -> None:  # noqa: FBT001 - what is noted
-        self._moved = True
+        self._moved = perf_counter()
         if starting:
             self._starting[key.mesh].add(key.name)
         else:
@@ -283,9 +283,10 @@ class Streams:
             ended = perf_counter()
 
     def _crowd_starts(self) -> bool:
-        """Whether a crowd is starting, and any of them has come or listens since the last call: some never will."""
-        moved, self._moved = self._moved, False
-        return moved and sum(len(self._starting.get(mesh, ())) for mesh in self._dirty) > _CROWD
+        """Whether a crowd is starting, and any of them came or began to listen a moment ago: some never will."""
+        if perf_counter() - self._moved > _LONGEST_PAUSE:
+            return False
+        return sum(len(self._starting.get(mesh, ())) for mesh in self._dirty) > _CROWD
 
     async def _gather(self, seconds: float) -> None:
         """Let changes gather for so long, but not for longer than what is allowed."""
