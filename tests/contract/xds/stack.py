@@ -150,6 +150,7 @@ async def running(
     deregistration_delay: float = 0.3,
     all_back_in: float = 0.0,
     limits: Mapping[str, Any] | None = None,
+    authorities_of: Callable[[MemoryStore], Authorities] = Authorities,
 ) -> AsyncIterator[Stack]:
     """
     A stack with the mesh ``default``.
@@ -169,7 +170,7 @@ async def running(
     authority = await ensure_stored_authority(store, CONTROL_PLANE_CA, now=now())
     admin = await ensure_stored_authority(store, ENVOY_ADMIN_CA, now=now())
     tls = await ensure_server_tls(folder, authority, hosts=[], addresses=["127.0.0.1"], now=now())
-    keys, authorities = SigningKeys(store), Authorities(store)
+    keys, authorities = SigningKeys(store), authorities_of(store)
     ids = itertools.count()
     meshes = Meshes(store, authorities, Addresses(timedelta(seconds=60)))
     meshes.observe(keys.observe)

@@ -5,15 +5,17 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from kuma.core.errors import StoreUnavailable
 from kuma.core.model.resource import Key
 from kuma.core.snapshot.plan import Planner
 from kuma.core.xds.generate import Generator
 from kuma.core.xds.names import CLUSTER, ENDPOINT, LISTENER, SECRET
+from kuma.cp.ca.authorities import Authorities
 from kuma.cp.reconcile.inspection import Inspection
 from kuma.envoy_api.envoy.config.cluster.v3.cluster_pb2 import Cluster
 from kuma.envoy_api.envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from kuma.envoy_api.envoy.extensions.transport_sockets.tls.v3.secret_pb2 import Secret
-from tests.contract.xds.stack import dataplane, eventually
+from tests.contract.xds.stack import Proxy, dataplane, eventually, node, running
 
 MTLS = {"enabledBackend": "ca-1", "backends": [{"name": "ca-1", "type": "builtin"}]}
 
@@ -263,6 +265,38 @@ async def test_a_proxy_that_comes_while_a_new_ca_spreads_is_trusted_by_all(stack
             assert {issued(stack, name) for name in ("web-1", "backend-1", "new-1")} == {"ca-1"}
         for name in ("web-1", "backend-1", "new-1"):
             await eventually(lambda name=name: issued(stack, name) == "ca-2")
+
+
+class Forgetful(Authorities):
+    """Its store does not answer for a while."""
+
+    answers = True
+
+    async def authority(self, mesh, backend):
+        if not self.answers:
+            raise StoreUnavailable("the store does not answer")
+        return await super().authority(mesh, backend)
+
+
+async def test_a_certificate_that_cannot_be_made_is_tried_again(tmp_path, delta):
+    """Nothing else need happen in the mesh for it."""
+    kept = []
+
+    def forgetful(store):
+        kept.append(Forgetful(store))
+        return kept[0]
+
+    async with running(tmp_path, authorities_of=forgetful) as stack:
+        await stack.apply(type="Mesh", name="default", mtls=MTLS)
+        await eventually(lambda: stack.meshes.state("default").issuing)
+        kept[0].answers = False
+        web = Proxy(stack, node("web-1", dataplane("web-1", "web")), await stack.token("web-1"), delta)
+        async with web.connected():
+            await eventually(lambda: stack.streams.counts.certificates_failed["default"])
+
+            kept[0].answers = True
+
+            await web.holds(SECRET, "identity_cert:secret:default", "mesh_ca:secret:default")
 
 
 def issued(stack, name):

@@ -193,9 +193,12 @@ class Meshes:
                 state.mesh = resource
         if state is None:
             return
-        if any(key.kind != "DataplaneInsight" for key, _ in items):
+        only_insights = all(key.kind == "DataplaneInsight" for key, _ in items)
+        if not only_insights:
             state.changed = max(state.changed, revision)
         changes = await self._changes(state, items)
+        if only_insights and state.pending is None and _is_known(state.snapshot, changes.issued):
+            return  # what proxies report after each change must not make all of them be looked at again
         if touched or any(key.kind == "Secret" for key, _ in items) or state.pending is not None:
             completed = await self._with_settings(state, changes)
             if completed is None:
@@ -285,6 +288,10 @@ def _accepts_tls(record: Record) -> bool:
     if b"issuedBackend" not in record.spec:
         return False
     return bool(json.loads(record.spec).get("mTLS", {}).get("issuedBackend"))
+
+
+def _is_known(snapshot: MeshSnapshot, issued: Mapping[str, bool]) -> bool:
+    return all(snapshot.issued.get(name, False) == accepts for name, accepts in issued.items())
 
 
 def _joined(one: Changes, other: Changes) -> Changes:

@@ -36,6 +36,8 @@ class Stream:
     certificates: dict[str, Certificate] = field(default_factory=dict)
     certified: tuple[Proxy, Issuing | None] | None = None
     """What its certificates were found right for; None: they have to be looked at."""
+    uncertified: bool = False
+    """Its first certificate could not be made, and is tried again in a moment."""
     joining: bool = False
     """Its Envoy has just started and does not listen yet."""
     drains: bool = False

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from time import perf_counter
 from typing import Final
@@ -333,6 +333,10 @@ class Streams:
         except Exception as error:  # noqa: BLE001 - one proxy's fault must not stop the others
             self.counts.certificates_failed[stream.key.mesh] += 1
             self._failed(stream, error, state.snapshot)
+            identity = names.identity_secret(stream.key.mesh)
+            if identity not in stream.certificates and not stream.uncertified:
+                stream.uncertified = True
+                self._try_again(stream, identity)
             return
         try:
             # Certifying may have waited: take the newest snapshot from here on, without waiting again.
@@ -412,19 +416,31 @@ class Streams:
             now = self._clock()
             while self._renewals and self._renewals[0][0] <= now:
                 _, _, stream, name = heapq.heappop(self._renewals)
-                certificate = stream.certificates.get(name)
-                if not stream.ended and certificate is not None and certificate.renew_at <= now:
-                    await self._refresh(stream, self._meshes.state(stream.key.mesh))
-                    if stream.certificates.get(name) is certificate:
-                        # It could not be renewed: try again while the old one lasts.
-                        retry = datetime.fromtimestamp(now.timestamp() + _RETRY_SECONDS, now.tzinfo)
-                        heapq.heappush(self._renewals, (retry, next(self._tiebreak), stream, name))
+                await self._renew_one(stream, name, now)
             self._due.clear()
             try:
                 async with asyncio.timeout(self._until_next(now)):
                     await self._due.wait()
             except TimeoutError:
                 continue
+
+    async def _renew_one(self, stream: Stream, name: str, now: datetime) -> None:
+        """Make a certificate that is due, unless that was done meanwhile."""
+        certificate = stream.certificates.get(name)
+        if certificate is None:
+            due, stream.uncertified = stream.uncertified, False
+        else:
+            due = certificate.renew_at <= now
+        if stream.ended or not due:
+            return
+        await self._refresh(stream, self._meshes.state(stream.key.mesh))
+        if certificate is not None and stream.certificates.get(name) is certificate:
+            self._try_again(stream, name)  # while the old one lasts
+
+    def _try_again(self, stream: Stream, name: str) -> None:
+        retry = self._clock() + timedelta(seconds=_RETRY_SECONDS)
+        heapq.heappush(self._renewals, (retry, next(self._tiebreak), stream, name))
+        self._due.set()
 
     def _until_next(self, now: datetime) -> float | None:
         return max(0.05, (self._renewals[0][0] - now).total_seconds()) if self._renewals else None

@@ -151,6 +151,25 @@ async def test_insights_tell_who_accepts_mutual_tls(insight, expected):
         assert cp.meshes.state("default").snapshot.issued == {}
 
 
+async def test_insights_that_say_nothing_new_make_no_snapshot():
+    """After each change every proxy reports; nobody need be looked at again for that."""
+    async with control() as cp:
+
+        async def report(text):
+            insight = {"mTLS": {"issuedBackend": "ca-1", "text": text}}
+            await cp.write(Put(key("a", "DataplaneInsight"), json.dumps(insight).encode(), owner=key("a")))
+            await cp.reached()
+
+        await cp.write(put("a"))
+        await report("first")
+        published, snapshot = cp.meshes.published, cp.meshes.state("default").snapshot
+
+        await report("second")
+
+        assert cp.meshes.published == published
+        assert cp.meshes.state("default").snapshot is snapshot
+
+
 async def test_what_a_connected_proxy_does_is_known_ahead_of_the_store():
     """Who joins is noted at once, for the mesh that exists; a mesh that does not is no trouble."""
     async with control() as cp:
