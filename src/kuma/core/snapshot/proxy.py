@@ -90,7 +90,8 @@ def proxy_of(resource: Resource[Dataplane]) -> Proxy:
     """Derive what the mesh needs to know of a Dataplane."""
     spec = resource.spec
     net = facts.networking(spec)
-    own = {(where.address, where.port) for where in (facts.inbound_endpoint(spec, inbound) for inbound in net.inbound)}
+    listens = (facts.inbound_endpoint(spec, inbound) for inbound in net.inbound)
+    own = {(where.address, where.port) for where in listens}
     offers = tuple(
         Offer(
             inbound.tags,

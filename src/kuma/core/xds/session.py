@@ -494,6 +494,7 @@ class Session:
     def _encode(
         self, state: _Type, desired: Desired, changed: tuple[XdsResource, ...], removed: tuple[str, ...]
     ) -> Encoded:
+        """A response, as the dialect writes it."""
         raise NotImplementedError
 
 
